@@ -1,0 +1,69 @@
+package loop
+
+import (
+	"bytes"
+	"context"
+	"runtime"
+	"time"
+)
+
+// awayAfter is how long a loop may stay away from its events before it is counted and reported.
+const awayAfter = 10 * time.Millisecond
+
+// checkAway counts a round that took too long.
+func (l *Loop) checkAway() {
+	if took := nanotime() - l.now; took >= int64(awayAfter) {
+		l.away.Add(1)
+		if l.since.Load() > 0 { // the watch has not seen it
+			l.group.opt.Logf("loop %d was away for %v", l.Index, time.Duration(took).Round(time.Millisecond))
+		}
+	}
+}
+
+// watch looks at the loops every few milliseconds while any of them is busy, so that the stack of one that is away can be shown while it is.
+func (g *Group) watch(ctx context.Context) {
+	const busy, idle = awayAfter / 2, 5 * awayAfter
+	t := time.NewTimer(idle)
+	defer t.Stop()
+	var last time.Time
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-t.C:
+		}
+		wait := idle
+		now := nanotime()
+		for _, l := range g.Loops {
+			since := l.since.Load()
+			if since > 0 {
+				wait = busy
+			}
+			if since <= 0 || now-since < int64(awayAfter) || !l.since.CompareAndSwap(since, -since) {
+				continue
+			}
+			if time.Since(last) >= time.Second {
+				last = time.Now()
+				g.opt.Logf("loop %d has been away for %v:\n%s", l.Index, time.Duration(now-since).Round(time.Millisecond), running())
+			}
+		}
+		t.Reset(wait)
+	}
+}
+
+// running is the stacks of the goroutines that are on a loop and not parked.
+func running() []byte {
+	buf := make([]byte, 1<<20)
+	buf = buf[:runtime.Stack(buf, true)]
+	var out []byte
+	for _, g := range bytes.Split(buf, []byte("\n\n")) {
+		head, _, _ := bytes.Cut(g, []byte("\n"))
+		if !bytes.Contains(head, []byte("[coroutine")) && bytes.Contains(g, []byte("/loop.(*strand).do")) {
+			out = append(append(out, g...), '\n')
+		}
+	}
+	if len(out) == 0 {
+		return []byte("(it has come back)")
+	}
+	return out
+}
