@@ -79,13 +79,10 @@ func (c *endpoint) event() {
 
 func (c *endpoint) Read(p []byte) (int, error) {
 	for {
-		if !c.readable {
-			if err := c.wait(&c.rw); err != nil {
+		if !c.readable || c.closed {
+			if err := c.WaitReadable(); err != nil {
 				return 0, err
 			}
-		}
-		if c.closed {
-			return 0, ErrClosed
 		}
 		n, err := c.e.TryRead(p)
 		if err != syscall.EAGAIN {

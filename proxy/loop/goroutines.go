@@ -277,6 +277,24 @@ func (c *netConn) Read(p []byte) (int, error) {
 	})
 }
 
+func (c *netConn) WaitReadable() error {
+	if c.closed {
+		return ErrClosed
+	}
+	if c.Readable() {
+		return nil
+	}
+	n, err := c.outside(func() (int, error) { return c.n.Read(c.held[:]) })
+	if n > 0 {
+		c.nheld = n
+	} else if err == io.EOF {
+		c.failed = err
+	} else {
+		return err
+	}
+	return nil
+}
+
 func (c *netConn) Write(p []byte) (int, error) {
 	if c.closed {
 		return 0, ErrClosed

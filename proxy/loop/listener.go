@@ -26,3 +26,13 @@ type Listener struct {
 
 // Refused counts connections closed unserved because no descriptor was left.
 func (ln *Listener) Refused() uint64 { return ln.refused.Load() }
+
+// Discard closes a listener that never accepted.
+func (ln *Listener) Discard() {
+	ln.closed.Store(true)
+	if ln.net != nil {
+		ln.net.Close()
+	} else {
+		closeFD(ln.fd)
+	}
+}

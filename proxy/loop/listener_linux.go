@@ -192,3 +192,5 @@ func (ln *Listener) Close() {
 	wg.Wait()
 	unix.Close(ln.fd)
 }
+
+func closeFD(fd int) { unix.Close(fd) }

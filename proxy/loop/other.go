@@ -68,3 +68,5 @@ func Refused(err error) bool {
 	var op *net.OpError
 	return errors.As(err, &op) && op.Op == "dial"
 }
+
+func closeFD(int) {}

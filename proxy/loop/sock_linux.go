@@ -34,13 +34,10 @@ func (c *sock) event(bits uint32) {
 
 func (c *sock) Read(p []byte) (int, error) {
 	for {
-		for !c.readable {
-			if err := c.wait(&c.rw); err != nil {
+		if !c.readable || c.closed {
+			if err := c.WaitReadable(); err != nil {
 				return 0, err
 			}
-		}
-		if c.closed {
-			return 0, ErrClosed
 		}
 		if len(p) == 0 {
 			return 0, nil

@@ -67,10 +67,8 @@ func Splice(dst, src Conn, n int64, moved func(n int)) (total int64, atDst bool,
 	}
 	defer func() { s.l.putPipe(p) }()
 	for n != 0 {
-		for !s.readable {
-			if err := s.wait(&s.rw); err != nil {
-				return total, false, err
-			}
+		if err := s.WaitReadable(); err != nil {
+			return total, false, err
 		}
 		if s.closed || d.closed {
 			return total, d.closed, ErrClosed

@@ -129,6 +129,19 @@ func (w *waits) Interrupt() {
 	w.stir()
 }
 
+// WaitReadable implements Conn.
+func (w *waits) WaitReadable() error {
+	for !w.readable {
+		if err := w.wait(&w.rw); err != nil {
+			return err
+		}
+	}
+	if w.closed {
+		return ErrClosed
+	}
+	return nil
+}
+
 // Readable implements Conn.
 func (w *waits) Readable() bool { return w.readable }
 

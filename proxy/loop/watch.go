@@ -14,10 +14,16 @@ const awayAfter = 10 * time.Millisecond
 func (l *Loop) checkAway() {
 	if took := nanotime() - l.now; took >= int64(awayAfter) {
 		l.away.Add(1)
-		if l.since.Load() > 0 { // the watch has not seen it
+		if l.since.Load() > 0 && l.group.tell() { // the watch has not seen it
 			l.group.opt.Logf("loop %d was away for %v", l.Index, time.Duration(took).Round(time.Millisecond))
 		}
 	}
+}
+
+// tell says whether an absence is to be logged: one a second is enough to see what is wrong.
+func (g *Group) tell() bool {
+	last, now := g.told.Load(), nanotime()
+	return now-last >= int64(time.Second) && g.told.CompareAndSwap(last, now)
 }
 
 // watch looks at the loops every few milliseconds while any of them is busy, so that the stack of one that is away can be shown while it is.
@@ -25,7 +31,6 @@ func (g *Group) watch(ctx context.Context) {
 	const busy, idle = awayAfter / 2, 5 * awayAfter
 	t := time.NewTimer(idle)
 	defer t.Stop()
-	var last time.Time
 	for {
 		select {
 		case <-ctx.Done():
@@ -42,8 +47,7 @@ func (g *Group) watch(ctx context.Context) {
 			if since <= 0 || now-since < int64(awayAfter) || !l.since.CompareAndSwap(since, -since) {
 				continue
 			}
-			if time.Since(last) >= time.Second {
-				last = time.Now()
+			if g.tell() {
 				g.opt.Logf("loop %d has been away for %v:\n%s", l.Index, time.Duration(now-since).Round(time.Millisecond), running())
 			}
 		}

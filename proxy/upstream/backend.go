@@ -1,0 +1,196 @@
+package upstream
+
+import (
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/approovia/edge/proxy/balance"
+	"github.com/approovia/edge/proxy/control"
+)
+
+// Backend is a set of servers that are as good as each other.
+type Backend struct {
+	Name string
+	ID   int // small and unique: the index of what each loop keeps for this backend
+
+	set     atomic.Pointer[set]
+	waiting atomic.Int64 // requests in the queue
+
+	mu    sync.Mutex
+	queue []*Waiter
+	gone  bool
+}
+
+// set is the servers and the algorithm of one configuration.
+type set struct {
+	algorithm string
+	servers   []*Server
+	picker    balance.Picker
+	limited   atomic.Bool // a server has a maxconn: picking must look at the slots
+	usable    atomic.Int64
+}
+
+// Servers are the servers in the order of the configuration.
+func (b *Backend) Servers() []*Server { return b.set.Load().servers }
+
+// Algorithm is the name of the balancing algorithm.
+func (b *Backend) Algorithm() string { return b.set.Load().algorithm }
+
+// Waiting is how many requests wait for a slot.
+func (b *Backend) Waiting() int { return int(b.waiting.Load()) }
+
+// Pick chooses a server and takes a slot of it. Servers in tried are avoided as long as there are others. Nil: none is usable
+// (full is false), or all that are have no slot free.
+func (b *Backend) Pick(tried []*Server) (s *Server, full bool) {
+	set := b.set.Load()
+	if len(tried) == 0 && !set.limited.Load() {
+		if i := set.picker.Pick(0, nil); i >= 0 {
+			s := set.servers[i]
+			s.Inflight.Add(1)
+			return s, false
+		}
+		return nil, false
+	}
+	if set.usable.Load() == 0 {
+		return nil, false
+	}
+	for avoid := tried; ; avoid = nil {
+		for range 4 { // a slot may be lost to another loop between the look and the taking
+			i := set.picker.Pick(0, func(i int) bool { return set.servers[i].full() || contains(avoid, set.servers[i]) })
+			if i < 0 {
+				break
+			}
+			if set.servers[i].Take() {
+				return set.servers[i], false
+			}
+		}
+		if len(avoid) == 0 {
+			return nil, true
+		}
+	}
+}
+
+func contains(list []*Server, s *Server) bool {
+	for _, x := range list {
+		if x == s {
+			return true
+		}
+	}
+	return false
+}
+
+// Release gives a slot back and lets the first in the queue try.
+func (b *Backend) Release(s *Server) {
+	s.Inflight.Add(-1)
+	if b.waiting.Load() > 0 {
+		b.wakeOne()
+	}
+}
+
+// Waiter is one request in the queue. Wake is called once, from any goroutine, when it should try again.
+type Waiter struct {
+	Wake func()
+	in   bool
+}
+
+// Enqueue puts a request at the end of the queue.
+func (b *Backend) Enqueue(w *Waiter) {
+	b.mu.Lock()
+	b.queue = append(b.queue, w)
+	w.in = true
+	b.waiting.Store(int64(len(b.queue)))
+	b.mu.Unlock()
+}
+
+// Leave takes a request out of the queue. It says false if the request had been woken already: then, if it does not try for a slot, it must call
+// Pass, so that the next one does.
+func (b *Backend) Leave(w *Waiter) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if !w.in {
+		return false
+	}
+	for i, q := range b.queue {
+		if q == w {
+			b.queue = append(b.queue[:i], b.queue[i+1:]...)
+			break
+		}
+	}
+	w.in = false
+	b.waiting.Store(int64(len(b.queue)))
+	return true
+}
+
+// Pass wakes the next in the queue.
+func (b *Backend) Pass() {
+	if b.waiting.Load() > 0 {
+		b.wakeOne()
+	}
+}
+
+func (b *Backend) wakeOne() {
+	b.mu.Lock()
+	var w *Waiter
+	if len(b.queue) > 0 {
+		w = b.queue[0]
+		b.queue = append(b.queue[:0], b.queue[1:]...)
+		w.in = false
+		b.waiting.Store(int64(len(b.queue)))
+	}
+	b.mu.Unlock()
+	if w != nil {
+		w.Wake()
+	}
+}
+
+// wakeAll lets the whole queue try again: servers have come or gone.
+func (b *Backend) wakeAll() {
+	for n := b.waiting.Load(); n > 0; n-- {
+		b.wakeOne()
+	}
+}
+
+// refresh works out which servers may be picked: those that are up, or the first usable backup when none is. It returns the servers whose
+// status changed.
+func (b *Backend) refresh() (changed []*Server) {
+	set := b.set.Load()
+	now := time.Now()
+	var primary, backup []balance.Weight
+	limited := false
+	for i, s := range set.servers {
+		s.mu.Lock()
+		if s.refresh(now) {
+			changed = append(changed, s)
+		}
+		limited = limited || s.maxconn.Load() > 0
+		if w := s.weight(); w > 0 && s.status.Usable() {
+			if !s.set.Backup {
+				primary = append(primary, balance.Weight{Index: i, Weight: w})
+			} else if backup == nil {
+				backup = []balance.Weight{{Index: i, Weight: w}}
+			}
+		}
+		s.mu.Unlock()
+	}
+	if len(primary) == 0 {
+		primary = backup
+	}
+	set.limited.Store(limited)
+	set.usable.Store(int64(len(primary)))
+	set.picker.Update(primary)
+	b.wakeAll()
+	return changed
+}
+
+// newSet builds the picker of an algorithm over servers.
+func newSet(a balance.Algorithm, servers []*Server) *set {
+	return &set{algorithm: a.Name, servers: servers, picker: a.New(func(i int) int64 { return servers[i].Inflight.Load() })}
+}
+
+// Status is a server's status in words, for messages.
+func Status(s *Server) control.ServerStatus {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.status
+}
