@@ -66,6 +66,9 @@ func (c *Checker) Up() bool {
 	return c.status.Up
 }
 
+// Last returns the result of the check that ended last.
+func (c *Checker) Last() Result { return c.Status().Last }
+
 // Status returns what is known now.
 func (c *Checker) Status() Status {
 	c.mu.Lock()
@@ -88,12 +91,16 @@ func (c *Checker) SetSchedule(s Schedule) {
 }
 
 // Run checks until ctx ends. The first check comes at an instant within the first pause that depends on the name alone, the others
-// one pause after the start of the one before, or as soon as that one has ended. It is called once.
+// one pause after the start of the one before, or as soon as that one has ended. A checker made by NewFrom goes on with the times of
+// the old one, so that frequent changes do not keep a server from being checked. Run is called once.
 func (c *Checker) Run(ctx context.Context) {
-	from := time.Now()
-	timer := time.NewTimer(c.wait(from, true))
+	from, first := time.Now(), true
+	if last := c.Last(); !last.At.IsZero() {
+		from, first = last.At, false
+	}
+	timer := time.NewTimer(c.wait(from, first))
 	defer timer.Stop()
-	for first := true; ; {
+	for {
 		select {
 		case <-ctx.Done():
 			return

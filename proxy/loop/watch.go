@@ -23,7 +23,7 @@ func (l *Loop) checkAway() {
 // tell says whether an absence is to be logged: one a second is enough to see what is wrong.
 func (g *Group) tell() bool {
 	last, now := g.told.Load(), nanotime()
-	return now-last >= int64(time.Second) && g.told.CompareAndSwap(last, now)
+	return (last == 0 || now-last >= int64(time.Second)) && g.told.CompareAndSwap(last, now)
 }
 
 // watch looks at the loops every few milliseconds while any of them is busy, so that the stack of one that is away can be shown while it is.

@@ -6,7 +6,6 @@ import (
 	"net"
 	"net/netip"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/approovia/edge/proxy/balance"
@@ -193,10 +192,8 @@ func (r *Registry) watch(s *Server, plan *CheckPlan) {
 		}
 		return t.Text
 	})
-	var was atomic.Bool
-	was.Store(before == nil || before.Up())
 	report := func(st health.Status) {
-		if was.Swap(st.Up) != st.Up {
+		if st.Changed {
 			r.refresh(s.Backend)
 		}
 	}
