@@ -140,23 +140,32 @@ func (l *Loop) run() {
 	l.free = nil
 }
 
-// pollOnce waits for events. After a busy round it first looks without waiting, which costs less as the scheduler need not hear of it.
+// pollOnce waits for events. While there is traffic it waits for up to a millisecond without telling Go's scheduler, which spares the scheduler's
+// part of the call; to stop the world takes that much longer then. Only when nothing came does it wait in the way that costs more and holds up nobody.
 func (l *Loop) pollOnce() int {
 	p := l.poll
-	if p.eager {
-		n, _, _ := syscall.RawSyscall6(unix.SYS_EPOLL_PWAIT, uintptr(p.fd), uintptr(unsafe.Pointer(&p.events[0])), uintptr(len(p.events)), 0, 0, 0)
-		if int(n) > 0 {
-			return int(n)
-		}
-	}
 	timeout := -1
 	if next := l.timers.next(); next != 0 {
-		timeout = int(max(0, (next-nanotime()+int64(time.Millisecond)-1)/int64(time.Millisecond)))
+		timeout = int(max(0, (next-l.now+int64(time.Millisecond)-1)/int64(time.Millisecond)))
 	}
 	if l.signalled.Load() || len(l.ready) > 0 {
 		timeout = 0
 	}
 	l.since.Store(0)
+	if p.eager {
+		short := uintptr(1)
+		if timeout == 0 {
+			short = 0
+		}
+		n, _, _ := syscall.RawSyscall6(unix.SYS_EPOLL_PWAIT, uintptr(p.fd), uintptr(unsafe.Pointer(&p.events[0])), uintptr(len(p.events)), short, 0, 0)
+		if int(n) > 0 {
+			return int(n)
+		}
+		p.eager = false
+		if timeout >= 0 && timeout <= 1 {
+			return 0
+		}
+	}
 	n, _, e := syscall.Syscall6(unix.SYS_EPOLL_PWAIT, uintptr(p.fd), uintptr(unsafe.Pointer(&p.events[0])), uintptr(len(p.events)), uintptr(timeout), 0, 0)
 	if e != 0 {
 		n = 0
