@@ -23,7 +23,7 @@ var document = table[Config]{fields: []field[Config]{
 
 var globalKeys = table[Global]{name: "global", fields: []field[Global]{
 	key("admin", "Unix socket of the admin API, unix:/run/edge/admin.sock. Left out, there is none.", unixAddress, func(g *Global) *string { return &g.Admin }),
-	key("metrics", "Address that serves /metrics, /healthz, /readyz and the dashboard, such as 127.0.0.1:9901. Left out, they are not served.", listenAddress, func(g *Global) *string { return &g.Metrics }),
+	key("metrics", "Address that serves /metrics, /healthz and /readyz, such as 127.0.0.1:9901. Left out, they are not served.", listenAddress, func(g *Global) *string { return &g.Metrics }),
 	key("state_dir", "Directory for what outlives a restart (mode 0700). Left out, nothing does.", directory, func(g *Global) *string { return &g.StateDir }),
 	key("loops", "Event loops; 0 is one per core.", integer(0, 1024), func(g *Global) *int { return &g.Loops }),
 	key("maxconn", "Client connections at a time; 0 is what the descriptor limit allows.", integer(0, 100_000_000), func(g *Global) *int { return &g.Maxconn }),
@@ -116,7 +116,7 @@ var routeKeys = table[Route]{name: "route", fields: []field[Route]{
 }}
 
 func newBackend(at Pos) *Backend {
-	return &Backend{Pos: at, Balance: "roundrobin", Retries: Retries{Attempts: 3, Redispatch: true, On: []string{"conn-failure"}}}
+	return &Backend{Pos: at, Balance: "roundrobin", Retries: Retries{Attempts: 3, Redispatch: true, On: []string{"conn-failure", "empty-response"}}}
 }
 
 var backendKeys = table[Backend]{name: "backend", fields: []field[Backend]{
@@ -164,7 +164,7 @@ var healthKeys = table[Health]{name: "health", fields: []field[Health]{
 var retriesKeys = table[Retries]{name: "retries", fields: []field[Retries]{
 	key("attempts", "Further attempts after the first that failed; 0 is none. Default 3.", integer(0, 100), func(r *Retries) *int { return &r.Attempts }),
 	key("redispatch", "They may go to another server. Default true.", boolean, func(r *Retries) *bool { return &r.Redispatch }),
-	key("on", "What is repeated: conn-failure (default; the request never left) and empty-response (the connection ended before any answer).", listOf(oneOf("retry cause", "conn-failure", "empty-response")), func(r *Retries) *[]string { return &r.On }),
+	key("on", "What is repeated: conn-failure (the request never left) and empty-response (the connection ended before any answer; only requests that do no harm twice). Default: both.", listOf(oneOf("retry cause", "conn-failure", "empty-response")), func(r *Retries) *[]string { return &r.On }),
 }}
 
 var server = orText(object(serverKeys, newServer), remoteAddress, newServer, func(s *Server) *string { return &s.Address })

@@ -110,7 +110,7 @@ backends:
 	timeouts := Timeouts{5 * time.Second, time.Minute, 30 * time.Second, 10 * time.Second, time.Minute, 5 * time.Second, time.Hour, 3 * time.Second}
 	ofWeb, ofAPI := timeouts, timeouts
 	ofWeb.KeepAlive, ofAPI.Tunnel = 5*time.Second, 48*time.Hour
-	retries := Retries{Attempts: 3, Redispatch: true, On: []string{"conn-failure"}}
+	retries := Retries{Attempts: 3, Redispatch: true, On: []string{"conn-failure", "empty-response"}}
 	want := &Config{
 		File: "edge.yaml", Files: []string{"/etc/edge/edge.yaml"}, Timeouts: timeouts,
 		Global:    Global{Log: Log{AccessLog{Format: "json", To: "stdout"}, "info"}},

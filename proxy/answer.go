@@ -17,6 +17,7 @@ func (f *forward) try() outcome {
 	if !f.connect() {
 		return unreachable
 	}
+	at(&f.w.servers, f.srv.ID).requests++
 	// One write carries the head and as much of the body as is here.
 	out := f.l.Buf()
 	head := http1.AppendRequest(out[:0], &x.Req)
@@ -48,8 +49,12 @@ func (f *forward) try() outcome {
 		result = f.answer()
 		if !f.upDone { // whatever is still to come is of no use to anyone
 			f.s.c.Interrupt()
+			if f.sc != nil {
+				f.sc.c.Interrupt()
+			}
 		}
 	})
+	f.s.c.Take() // the interruption was the upload's alone
 	if f.sc != nil {
 		f.sc.c.Close()
 		f.sc = nil
@@ -278,7 +283,7 @@ func (f *forward) settle(clean bool) {
 	switch {
 	case sc == nil || clean && !f.upDone:
 		return
-	case clean && !f.x.Res.Close && !sc.c.Readable() && sc.target == sc.srv.Target():
+	case clean && !f.x.Res.Close && (!sc.c.Readable() || sc.c.Quiet()) && sc.target == sc.srv.Target():
 		f.w.keep(sc)
 	default:
 		sc.c.Close()

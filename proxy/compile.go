@@ -86,6 +86,7 @@ func compile(cfg *configs.Config, dial health.Dial) (*snapshot, error) {
 
 func (c *compiler) backend(b *configs.Backend) *backend {
 	out := &backend{name: b.Name, timeouts: b.Timeouts, attempts: b.Retries.Attempts, redispatch: b.Retries.Redispatch,
+		connFailure:   slices.Contains(b.Retries.On, "conn-failure"),
 		emptyResponse: slices.Contains(b.Retries.On, "empty-response")}
 	env := &acl.Env{}
 	out.request = c.rules(b.Request, env, rules.CompileRequest)

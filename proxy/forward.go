@@ -76,6 +76,7 @@ func (f *forward) exchange() bool {
 		f.fe = s.b.last
 	}
 	x.Peer = s.c.RemoteAddr()
+	x.Src = x.Peer
 	x.TLS = false
 	x.Begin = f.l.Now()
 	x.Accept = x.Begin
@@ -88,6 +89,7 @@ func (f *forward) exchange() bool {
 		return false // nothing was asked
 	}
 	s.n++
+	f.w.frontends[s.fe.id].requests++
 	x.Head = f.l.Now()
 	again := ok && f.serve()
 	f.finish()
@@ -169,7 +171,7 @@ func (f *forward) serve() bool {
 	if fe.needDst {
 		x.Dst = f.s.c.LocalAddr()
 	}
-	if fe.redirectHTTPS && !x.TLS {
+	if fe.redirectHTTPS && !x.TLS && !saidHTTPS(x) {
 		return f.redirectHTTPS()
 	}
 	if !fe.admits(x) {
@@ -192,7 +194,9 @@ func (f *forward) serve() bool {
 		}
 	}
 	f.counted = true
-	at(&f.w.backends, be.live.ID).inflight++
+	count := at(&f.w.backends, be.live.ID)
+	count.inflight++
+	count.requests++
 	return f.relay()
 }
 
@@ -227,7 +231,7 @@ var slash = []byte("/")
 // relay finds a server that answers, as often as the configuration allows, and relays its answer.
 func (f *forward) relay() bool {
 	x, be := &f.x, f.be
-	for attempt := 0; ; attempt++ {
+	for attempt, stales := 0, 0; ; {
 		if !f.acquire() {
 			return f.explain(503)
 		}
@@ -257,9 +261,14 @@ func (f *forward) relay() bool {
 		} else {
 			counts.errorsResponse++
 		}
-		may := attempt < be.attempts && (outcome == unreachable || f.replayable() && (be.emptyResponse || outcome == stale))
-		if outcome == stale && f.replayable() && attempt < 16 {
-			may = true // that connection was dead before we used it: no attempt at all
+		var may bool
+		switch outcome {
+		case unreachable:
+			may = be.connFailure && attempt < be.attempts
+		case unanswered:
+			may = be.emptyResponse && attempt < be.attempts && f.replayable()
+		case stale: // the connection was dead before we used it: no attempt at all
+			may = stales < maxStale && f.replayable()
 		}
 		failed := f.srv
 		f.release()
@@ -275,8 +284,10 @@ func (f *forward) relay() bool {
 		}
 		x.End = exchange.End{}
 		if outcome == stale {
+			stales++
 			continue
 		}
+		attempt++
 		x.Retries++
 		counts.retries++
 		if f.nTried < len(f.tried) && be.redispatch {
@@ -292,6 +303,9 @@ func (f *forward) relay() bool {
 		}
 	}
 }
+
+// maxStale bounds how many dead connections one request may meet before that counts as a failure.
+const maxStale = 16
 
 // outcome is how an attempt with one server ended.
 type outcome uint8
@@ -351,6 +365,7 @@ func (f *forward) acquire() bool {
 			limit = now + int64(be.timeouts.Queue)
 		}
 		// Look once more after joining the queue: a slot may have been given back just before.
+		x.BackendQueue = be.live.Waiting()
 		sig := f.l.NewSignal()
 		wait := &upstream.Waiter{Wake: func() { f.l.Post(sig.Set) }}
 		be.live.Enqueue(wait)
@@ -443,7 +458,6 @@ func (f *forward) finish() {
 		return
 	}
 	fc := &w.frontends[f.s.fe.id]
-	fc.requests++
 	cl := class(x.Res.Status)
 	fc.classes[cl]++
 	fc.bytesIn += uint64(x.BytesIn)
@@ -451,14 +465,12 @@ func (f *forward) finish() {
 	if f.counted {
 		bc := at(&w.backends, f.be.live.ID)
 		bc.inflight--
-		bc.requests++
 		bc.classes[cl]++
 		bc.bytesIn += uint64(x.BytesIn)
 		bc.bytesOut += uint64(x.BytesOut)
 	}
 	if f.srv != nil {
 		sc := at(&w.servers, f.srv.ID)
-		sc.requests++
 		sc.classes[cl]++
 		sc.bytesIn += uint64(x.BytesIn)
 		sc.bytesOut += uint64(x.BytesOut)
@@ -469,7 +481,7 @@ func (f *forward) finish() {
 	}
 	if f.fe.log != nil && w.log != nil {
 		x.Wall = loop.Wall(x.Accept)
-		x.ActConn, x.FeConn = len(w.sessions), fc.connections
+		x.ActConn, x.FeConn = int(w.p.conns.Load()), int(f.s.fe.conns.Load())
 		if f.be != nil {
 			x.BeConn = at(&w.backends, f.be.live.ID).inflight
 		}

@@ -16,7 +16,6 @@ const tellers = 1<<message.XForwardedFor | 1<<message.XForwardedProto | 1<<messa
 // believe settles who the client is. From a peer that is no trusted proxy all its claims are removed; from one that is, X-Forwarded-For is read
 // from its end, through further trusted proxies, and the peer is added to it.
 func believe(x *exchange.Exchange, trusted []netip.Prefix) {
-	x.Src = x.Peer
 	h := &x.Req.Header
 	if h.Seen&tellers == 0 {
 		return
@@ -27,6 +26,9 @@ func believe(x *exchange.Exchange, trusted []netip.Prefix) {
 		return
 	}
 	if !h.Has(message.XForwardedFor) {
+		if v, ok := h.Get(message.Forwarded); ok {
+			believeForwarded(x, v, trusted)
+		}
 		return
 	}
 	joined := x.Arena.Alloc(0)
@@ -38,24 +40,52 @@ func believe(x *exchange.Exchange, trusted []netip.Prefix) {
 			joined = append(joined, f.Value...)
 		}
 	}
-	for rest := joined; len(rest) > 0; {
+	walk(x, joined, trusted, hopAddr)
+	joined = append(joined, ", "...)
+	h.Set(forField, x.Peer.Addr().AppendTo(joined))
+}
+
+// walk goes through a list of hops from its end, as long as they are trusted, and takes the last one it reaches for the client.
+func walk(x *exchange.Exchange, list []byte, trusted []netip.Prefix, read func([]byte) (netip.Addr, bool)) {
+	for rest := list; len(rest) > 0; {
 		hop := rest
 		if i := bytes.LastIndexByte(rest, ','); i >= 0 {
 			rest, hop = rest[:i], rest[i+1:]
 		} else {
 			rest = nil
 		}
-		addr, ok := hopAddr(hop)
+		addr, ok := read(hop)
 		if !ok {
-			break
+			return
 		}
 		x.Src = netip.AddrPortFrom(addr, 0)
 		if !within(addr, trusted) {
-			break
+			return
 		}
 	}
-	joined = append(joined, ", "...)
-	h.Set(forField, x.Peer.Addr().AppendTo(joined))
+}
+
+// believeForwarded reads the one Forwarded line (RFC 7239) of a trusted proxy that sends no X-Forwarded-For.
+func believeForwarded(x *exchange.Exchange, v []byte, trusted []netip.Prefix) {
+	walk(x, v, trusted, func(hop []byte) (netip.Addr, bool) {
+		for _, pair := range bytes.Split(hop, []byte(";")) {
+			name, node, _ := bytes.Cut(bytes.TrimSpace(pair), []byte("="))
+			if message.EqualFold(name, "for") {
+				node = bytes.Trim(node, `"`)
+				if n := len(node); n > 2 && node[0] == '[' && node[n-1] == ']' {
+					node = node[1 : n-1]
+				}
+				return hopAddr(node)
+			}
+		}
+		return netip.Addr{}, false
+	})
+}
+
+// saidHTTPS says whether a trusted proxy told us that the client came by TLS.
+func saidHTTPS(x *exchange.Exchange) bool {
+	v, _ := x.Req.Header.Get(message.XForwardedProto)
+	return message.EqualFold(v, "https")
 }
 
 var forField = message.NewName("X-Forwarded-For")

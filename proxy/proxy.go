@@ -104,6 +104,9 @@ func New(cfg *configs.Config, opt Options) (*Proxy, error) {
 	}
 	p := &Proxy{opt: opt, log: opt.Log, started: time.Now(), binds: map[string]*bind{}, frontends: map[string]*liveFrontend{},
 		stateDir: cfg.Global.StateDir, maxconn: int64(cfg.Global.Maxconn)}
+	if p.maxconn == 0 {
+		p.maxconn = connectionLimit()
+	}
 	state := &control.State{}
 	if p.stateDir != "" {
 		var err error
@@ -136,6 +139,15 @@ func New(cfg *configs.Config, opt Options) (*Proxy, error) {
 	p.commit(st)
 	p.last = control.ReloadResult{At: p.loaded, OK: true, Generation: p.gen.Load(), Warnings: warnings(cfg)}
 	return p, nil
+}
+
+// connectionLimit is how many client connections the descriptor limit allows, with one to a server for each and some for the rest of the process.
+// 0: the system does not tell.
+func connectionLimit() int64 {
+	if n := process().MaxFDs; n > 0 {
+		return int64(max(16, (n-128)/2))
+	}
+	return 0
 }
 
 // openLog opens the access log, which stays the same until the process ends.
@@ -312,8 +324,9 @@ func (p *Proxy) dialChecks(ctx context.Context, network, addr string) (net.Conn,
 }
 
 // opened and closed count client connections against the process's limit.
-func (p *Proxy) opened() {
+func (p *Proxy) opened(b *bind) {
 	if n := p.conns.Add(1); p.maxconn > 0 && n >= p.maxconn {
+		b.ln.Pause()
 		p.pauseSoon()
 	}
 }

@@ -3,6 +3,7 @@ package proxy
 import (
 	"context"
 	"fmt"
+	"os"
 	"slices"
 	"time"
 
@@ -36,6 +37,7 @@ func (p *Proxy) stage(cfg *configs.Config) (_ *staged, err error) {
 	if err != nil {
 		return nil, err
 	}
+	snap.text, _ = os.ReadFile(cfg.File) // gone or not a file: there is nothing to show
 	st := &staged{snap: snap, opened: map[string]*loop.Listener{}}
 	defer func() {
 		if err != nil {

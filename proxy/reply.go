@@ -5,7 +5,6 @@ import (
 	"strconv"
 
 	"github.com/approovia/edge/proxy/exchange"
-	"github.com/approovia/edge/proxy/loop"
 	"github.com/approovia/edge/proxy/message"
 )
 
@@ -46,10 +45,7 @@ func (f *forward) reply(status int, header []message.Field, body []byte) bool {
 	f.l.PutBuf(out)
 	x.BytesOut += int64(n)
 	if err != nil {
-		f.fail(exchange.End{Who: 'C', When: 'H', Cause: "client: " + err.Error()})
-		if err == loop.ErrTimeout {
-			f.x.End.Who = 'c'
-		}
+		f.clientGone(err, 'H')
 		return false
 	}
 	return !closes

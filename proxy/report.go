@@ -190,7 +190,10 @@ func (p *Proxy) ChangeServer(ctx context.Context, backend, server string, c cont
 	if err != nil {
 		return p.gen.Load(), fmt.Errorf("change server %s/%s: %w", backend, server, err)
 	}
-	return p.gen.Add(1), nil
+	gen := p.gen.Add(1)
+	p.feed.Publish(control.Event{Kind: control.ServerEvent, Backend: backend, Server: server, Status: s.View().Status,
+		Text: fmt.Sprintf("server %s/%s changed by an operator, generation %d", backend, server, gen)})
+	return gen, nil
 }
 
 // Inflight implements control.Operator.
@@ -203,15 +206,12 @@ func (p *Proxy) Inflight(ctx context.Context, backend, server string) (control.I
 	return control.Inflight{HTTP: max(0, int(s.Inflight.Load())-t), Tunnels: t}, nil
 }
 
-// Config implements control.Operator. The text is the file as it stands: secrets are in files or variables it names.
+// Config implements control.Operator. The text is the main file as it was when the configuration in force was loaded; secrets are in files or
+// variables it names.
 func (p *Proxy) Config() (string, []byte) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	text, err := os.ReadFile(p.snap.cfg.File)
-	if err != nil {
-		return p.snap.cfg.File, nil
-	}
-	return p.snap.cfg.File, text
+	return p.snap.cfg.File, p.snap.text
 }
 
 // Mesh implements control.Operator.

@@ -29,8 +29,8 @@ func (w *worker) admit(b *bind, c loop.Conn) {
 	n := at(&w.frontends, fe.live.id)
 	n.connections++
 	n.connectionsTotal++
-	fe.live.opened()
-	w.p.opened()
+	fe.live.opened(b)
+	w.p.opened(b)
 	c.Deadline(s.accepted + int64(fe.timeouts.HTTPRequest))
 	c.Rest(s)
 }

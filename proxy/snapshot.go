@@ -16,6 +16,7 @@ import (
 // snapshot is what a configuration means, compiled once and never edited.
 type snapshot struct {
 	cfg       *configs.Config
+	text      []byte // of the main file, to be shown
 	frontends []*frontend
 	binds     map[string]*bindPlan // by address
 	plans     []upstream.Plan
@@ -69,7 +70,8 @@ type backend struct {
 	timeouts      configs.Timeouts
 	attempts      int // further ones after the first
 	redispatch    bool
-	emptyResponse bool
+	connFailure   bool // a failed connection is repeated
+	emptyResponse bool // so is a request that got no answer, if that does no harm
 	request       rules.List
 	response      rules.List
 }
@@ -84,10 +86,12 @@ type liveFrontend struct {
 	maxconn atomic.Int64 // 0 = no limit of its own
 }
 
-// opened and closed count client connections against the limit: at the limit new ones stay in the kernel's queue.
-func (fe *liveFrontend) opened() {
+// opened and closed count client connections against the limit: at the limit new ones stay in the kernel's queue. The bind that has let in the
+// last one is paused at once, any others of the frontend soon.
+func (fe *liveFrontend) opened(b *bind) {
 	n := fe.conns.Add(1)
 	if m := fe.maxconn.Load(); m > 0 && n >= m {
+		b.ln.Pause()
 		fe.p.pauseSoon()
 	}
 }

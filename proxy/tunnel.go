@@ -49,7 +49,7 @@ func (f *forward) switchProtocols(rb []byte, head, n int) outcome {
 // pump relays one direction of a tunnel. A buffer is lent only while bytes move. who is the side that src is.
 func (f *forward) pump(dst, src loop.Conn, count *int64, who byte) {
 	patience := func() {
-		at := f.l.Now() + int64(f.fe.timeouts.Tunnel)
+		at := f.l.Now() + int64(f.be.timeouts.Tunnel)
 		dst.Deadline(at)
 		src.Deadline(at)
 	}

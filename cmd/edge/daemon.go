@@ -47,53 +47,54 @@ type settings struct {
 
 // newDaemon reads the configuration and opens all that can fail to open. What is wrong with the configuration, ports in use included, is
 // configs.Errors.
-func newDaemon(file string, s settings) (d *daemon, err error) {
+func newDaemon(file string, s settings) (*daemon, error) {
 	cfg, err := configs.Load(file)
 	if err != nil {
 		return nil, err
 	}
-	d = &daemon{settings: s, file: file, tunnels: &tunnels{log: s.Log}, manager: &notifier{}, wanted: make(chan struct{}, 1)}
-	defer func() {
-		if err != nil {
-			d.close()
-		}
-	}()
 	for _, w := range cfg.Warnings {
 		s.Log.Warn(w.Error())
 	}
-	if s.Getenv != nil {
-		if d.manager, err = newNotifier(s.Getenv); err != nil {
-			return nil, err
+	d := &daemon{settings: s, file: file, tunnels: &tunnels{log: s.Log}, manager: &notifier{}, wanted: make(chan struct{}, 1)}
+	if err := d.open(cfg); err != nil {
+		d.close()
+		return nil, err
+	}
+	return d, nil
+}
+
+// open opens what cfg asks for. After an error, close frees what was opened before it.
+func (d *daemon) open(cfg *configs.Config) (err error) {
+	d.level(cfg)
+	if d.Getenv != nil {
+		if d.manager, err = newNotifier(d.Getenv); err != nil {
+			d.Log.Warn("the service manager is not told how it goes", "error", err)
 		}
 	}
-	if d.watch, err = newWatch(s.Log); err != nil {
-		s.Log.Warn("changed files are not noticed: ask for each reload", "error", err)
+	if d.watch, err = newWatch(d.Log); err != nil {
+		d.Log.Warn("changed files are not noticed: ask for each reload", "error", err)
 	} else {
 		d.watch.Follow(cfg)
 	}
 	// The admin socket comes first: it tells a second edge that there is one already.
 	if a := cfg.Global.Admin; a != "" {
 		if d.admin, err = admin.Listen(a); err != nil {
-			return nil, configs.Errors{{Pos: cfg.Global.Pos, Msg: "global: admin: " + err.Error(), Err: err}}
+			return configs.Errors{{Pos: cfg.Global.Pos, Msg: "global: admin: " + err.Error(), Err: err}}
 		}
 	}
 	if m := cfg.Global.Metrics; m != "" {
 		if d.metrics, err = net.Listen("tcp", m); err != nil {
-			return nil, configs.Errors{{Pos: cfg.Global.Pos, Msg: "global: metrics: " + err.Error(), Err: err}}
+			return configs.Errors{{Pos: cfg.Global.Pos, Msg: "global: metrics: " + err.Error(), Err: err}}
 		}
 	}
-	d.level(cfg)
 	d.Proxy, err = proxy.New(cfg, proxy.Options{
 		Version: buildVersion(),
 		Load:    d.load,
 		Mesh:    d.tunnels,
-		Log:     s.Log,
-		Drain:   s.Drain,
+		Log:     d.Log,
+		Drain:   d.Drain,
 	})
-	if err != nil {
-		return nil, err
-	}
-	return d, nil
+	return err
 }
 
 // close frees what newDaemon opened. The admin socket's file goes with it.
@@ -177,11 +178,13 @@ func (d *daemon) Run(ctx context.Context, hangups <-chan os.Signal) error {
 	rooms.Go(func() { d.live(drained) })
 	d.announce()
 	d.manager.Ready("serving")
-	stopping := context.AfterFunc(ctx, func() {
-		d.Log.Info("stopping: what is under way may finish", "at_most", d.Drain)
-		d.manager.Stopping()
-	})
-	defer stopping()
+	select {
+	case err := <-served:
+		return err
+	case <-ctx.Done():
+	}
+	d.Log.Info("stopping: what is under way may finish", "at_most", d.Drain)
+	d.manager.Stopping()
 	return <-served
 }
 

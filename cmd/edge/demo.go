@@ -37,7 +37,11 @@ func demoCommand() *cobra.Command {
 	}
 	listen := c.Flags().String("listen", "127.0.0.1:8080", "`ADDRESS` of the edge; if its port is taken, another one is used")
 	once := c.Flags().Bool("once", false, "call every route, print what came back, and end: with status 0 if all was right")
+	asJSON := c.Flags().Bool("json", false, "with --once: print JSON")
 	c.RunE = func(c *cobra.Command, _ []string) (err error) {
+		if *asJSON && !*once {
+			return usageError{errors.New("--json goes with --once")}
+		}
 		if _, _, err := net.SplitHostPort(*listen); err != nil {
 			return usageError{fmt.Errorf("listen: %w", err)}
 		}
@@ -46,7 +50,17 @@ func demoCommand() *cobra.Command {
 			return err
 		}
 		defer func() { err = errors.Join(err, d.Close()) }()
-		return d.Run(c.Context(), c.OutOrStdout(), *once)
+		if d.busy != "" {
+			fmt.Fprintf(c.ErrOrStderr(), "%s is taken; using %s instead\n", d.busy, d.address())
+		}
+		var show func(outcome) error
+		switch {
+		case *once && *asJSON:
+			show = func(o outcome) error { return printJSON(c.OutOrStdout(), o) }
+		case *once:
+			show = func(o outcome) error { return o.print(c.OutOrStdout()) }
+		}
+		return d.Run(c.Context(), c.OutOrStdout(), show)
 	}
 	return c
 }
@@ -100,23 +114,27 @@ backends:
       vm3: 10.0.0.13:8002
 `))
 
-// newDemo builds all of it: keys, machines, the configuration and the edge.
-func newDemo(listen string, stderr io.Writer) (d *demo, err error) {
-	d = &demo{}
-	if d.dir, err = os.MkdirTemp("", "edge-demo-"); err != nil {
+// newDemo builds all of it.
+func newDemo(listen string, stderr io.Writer) (*demo, error) {
+	dir, err := os.MkdirTemp("", "edge-demo-")
+	if err != nil {
 		return nil, fmt.Errorf("make the demo's directory: %w", err)
 	}
-	defer func() {
-		if err != nil {
-			err = errors.Join(err, d.Close())
-		}
-	}()
+	d := &demo{dir: dir}
+	if err := d.build(listen, stderr); err != nil {
+		return nil, errors.Join(err, d.Close())
+	}
+	return d, nil
+}
+
+// build makes keys, machines, the configuration and the edge. After an error, Close frees what was made before it.
+func (d *demo) build(listen string, stderr io.Writer) error {
 	key, err := mesh.NewPrivateKey()
 	if err != nil {
-		return nil, err
+		return err
 	}
 	if err := writeKey(filepath.Join(d.dir, "mesh.key"), key); err != nil {
-		return nil, err
+		return err
 	}
 	for _, m := range []struct {
 		name, address string
@@ -127,25 +145,25 @@ func newDemo(listen string, stderr io.Writer) (d *demo, err error) {
 	} {
 		v, err := newVM(m.name, m.address, key.Public(), m.services)
 		if err != nil {
-			return nil, err
+			return err
 		}
 		d.vms = append(d.vms, v)
 	}
 	level := new(slog.LevelVar)
 	log := slog.New(slog.NewTextHandler(stderr, &slog.HandlerOptions{Level: level}))
-	build := func(listen string) error {
+	start := func(listen string) error {
 		if err := d.configure(listen); err != nil {
 			return err
 		}
 		d.edge, err = newDaemon(d.config(), settings{Drain: demoDrain, Log: log, Level: level})
 		return err
 	}
-	err = build(listen)
+	err = start(listen)
 	if host, _, _ := net.SplitHostPort(listen); errors.Is(err, syscall.EADDRINUSE) {
 		d.busy = listen
-		err = build(net.JoinHostPort(host, "0"))
+		err = start(net.JoinHostPort(host, "0"))
 	}
-	return d, err
+	return err
 }
 
 func (d *demo) config() string { return filepath.Join(d.dir, "edge.yaml") }
@@ -165,8 +183,9 @@ func (d *demo) configure(listen string) error {
 	return nil
 }
 
-// Run brings the edge and the machines up, and then either calls every route once or waits for the signal to stop.
-func (d *demo) Run(ctx context.Context, stdout io.Writer, once bool) error {
+// Run brings the edge and the machines up. Then it calls every route once and shows what came back, or, with nothing to show it by, tells
+// what there is to see and waits for the signal to stop.
+func (d *demo) Run(ctx context.Context, stdout io.Writer, show func(outcome) error) error {
 	machines, stop := context.WithCancel(context.WithoutCancel(ctx)) // they end after the edge
 	running := make(chan error, len(d.vms))
 	for _, v := range d.vms {
@@ -181,10 +200,15 @@ func (d *demo) Run(ctx context.Context, stdout io.Writer, once bool) error {
 		failed = untilSignal(edge, d.edge)
 	}()
 
-	err := d.healthy(edge, ended)
-	if err == nil && once {
-		err = d.callAll(ctx, stdout)
-	} else if err == nil {
+	healthy, err := d.healthy(ctx, ended)
+	switch {
+	case show != nil && healthy:
+		var out outcome
+		out, err = d.callAll(ctx)
+		err = errors.Join(err, show(out))
+	case show != nil && err == nil:
+		err = errors.New("stopped before its servers were healthy")
+	case healthy:
 		d.introduce(stdout)
 		<-ended
 	}
@@ -209,21 +233,21 @@ func (d *demo) Close() error {
 	return nil
 }
 
-// healthy waits until every server has passed its checks, or the edge has ended.
-func (d *demo) healthy(ctx context.Context, ended <-chan struct{}) error {
+// healthy waits until every server has passed its checks: true, or the edge has ended.
+func (d *demo) healthy(ctx context.Context, ended <-chan struct{}) (bool, error) {
 	limit := time.After(demoReady)
 	look := time.NewTicker(5 * time.Millisecond)
 	defer look.Stop()
 	for {
-		down, err := d.down(ctx)
+		down, err := d.down(context.WithoutCancel(ctx)) // an edge that ends says so itself
 		if err != nil || down == "" {
-			return err
+			return err == nil, err
 		}
 		select {
 		case <-ended:
-			return errors.New("the edge ended before its servers were healthy")
+			return false, nil
 		case <-limit:
-			return fmt.Errorf("after %s a server is not healthy yet: %s", demoReady, down)
+			return false, fmt.Errorf("after %s a server is not healthy yet: %s", demoReady, down)
 		case <-look.C:
 		}
 	}
@@ -257,9 +281,6 @@ func (d *demo) address() string {
 // introduce tells what there is to see.
 func (d *demo) introduce(w io.Writer) {
 	web := "http://" + d.address()
-	if d.busy != "" {
-		fmt.Fprintf(w, "%s is taken; using %s instead.\n", d.busy, d.address())
-	}
 	fmt.Fprintf(w, "An edge and two machines behind it, reached through WireGuard:\n\n")
 	t := table(w)
 	fmt.Fprintf(t, "  edge\t10.0.0.11\t%s\n", web)

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -9,6 +10,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/approovia/edge/proxy/control"
 )
 
 // call is a request of the demonstration and what has to come back.
@@ -23,7 +26,20 @@ type call struct {
 type answer struct {
 	status int
 	body   string // its first line
-	node   string
+	node   string // the field X-Node, "" if there is none
+}
+
+// outcome is what a demonstration has to show.
+type outcome struct {
+	Calls   []called            `json:"calls"`
+	Tunnels *control.MeshReport `json:"tunnels"`
+}
+
+type called struct {
+	Request string `json:"request"`
+	Status  int    `json:"status"`
+	Body    string `json:"body"`
+	Node    string `json:"node,omitempty"`
 }
 
 // wrong says what an answer is not as it should be, "" if it is.
@@ -39,12 +55,11 @@ func (c call) wrong(a answer) string {
 	return ""
 }
 
-// callAll calls every route, and those that are denied, prints what came back and how the tunnels are, and fails if anything is not as
-// it should be.
-func (d *demo) callAll(ctx context.Context, w io.Writer) error {
+// calls are every route, and what is denied.
+func (d *demo) calls() []call {
 	web, ops := "http://"+d.address(), "http://"+d.edge.metrics.Addr().String()
 	a, b := []string{"vm2", "vm3"}, []string{"vm3"}
-	calls := []call{
+	return []call{
 		{web, "/service-a", 200, "Hello from A", a},
 		{web, "/service-a", 200, "Hello from A", a},
 		{web, "/service-a/any/page", 200, "Hello from A", a},
@@ -56,16 +71,18 @@ func (d *demo) callAll(ctx context.Context, w io.Writer) error {
 		{web, "/service-a/admin/users", 403, "", nil},
 		{ops, "/readyz", 200, "ok", nil},
 	}
-	if d.busy != "" {
-		fmt.Fprintf(w, "%s is taken; using %s instead.\n\n", d.busy, d.address())
-	}
+}
+
+// callAll makes the calls. The error tells everything that is not as it should be.
+func (d *demo) callAll(ctx context.Context) (outcome, error) {
 	client := &http.Client{Timeout: 2 * time.Second}
 	defer client.CloseIdleConnections()
-	var errs []error
-	answered := map[string]bool{}
-	t := table(w)
-	fmt.Fprintf(t, "REQUEST\tSTATUS\tBODY\tNODE\n")
-	for _, c := range calls {
+	var (
+		out  outcome
+		errs []error
+	)
+	answered := map[string]bool{} // by whom
+	for _, c := range d.calls() {
 		got, err := fetch(ctx, client, c.url+c.path)
 		if err != nil {
 			errs = append(errs, err)
@@ -74,34 +91,37 @@ func (d *demo) callAll(ctx context.Context, w io.Writer) error {
 		if wrong := c.wrong(got); wrong != "" {
 			errs = append(errs, fmt.Errorf("GET %s: %s", c.path, wrong))
 		}
-		if c.url == web && c.status == 200 && c.body == "Hello from A" {
-			answered[got.node] = true
-		}
-		node := got.node
-		if node == "" {
-			node = "-"
-		}
-		fmt.Fprintf(t, "GET %s\t%d\t%s\t%s\n", c.path, got.status, got.body, node)
+		answered[got.body+" from "+got.node] = true
+		out.Calls = append(out.Calls, called{"GET " + c.path, got.status, got.body, got.node})
 	}
-	if err := t.Flush(); err != nil {
-		return fmt.Errorf("print the answers: %w", err)
-	}
-	for _, node := range a {
-		if !answered[node] {
-			errs = append(errs, fmt.Errorf("service-a: %s has not answered any of the requests", node))
+	for _, node := range []string{"vm2", "vm3"} {
+		if !answered["Hello from A from "+node] {
+			errs = append(errs, fmt.Errorf("service-a: %s has not answered any request", node))
 		}
 	}
-	fmt.Fprintln(w)
-	tunnels := d.edge.Mesh()
-	if tunnels == nil {
-		return errors.Join(append(errs, errNoMesh)...)
+	if out.Tunnels = d.edge.Mesh(); out.Tunnels == nil {
+		return out, errors.Join(append(errs, errNoMesh)...)
 	}
-	for _, p := range tunnels.Peers {
+	for _, p := range out.Tunnels.Peers {
 		if p.LastHandshake.IsZero() {
 			errs = append(errs, fmt.Errorf("%s: there has been no handshake", p.Name))
 		}
 	}
-	return errors.Join(append(errs, printPeers(w, tunnels, time.Now()))...)
+	return out, errors.Join(errs...)
+}
+
+// print writes an outcome for people.
+func (o outcome) print(w io.Writer) error {
+	t := table(w)
+	fmt.Fprintf(t, "REQUEST\tSTATUS\tBODY\tNODE\n")
+	for _, c := range o.Calls {
+		fmt.Fprintf(t, "%s\t%d\t%s\t%s\n", c.Request, c.Status, c.Body, cmp.Or(c.Node, "-"))
+	}
+	if err := t.Flush(); err != nil || o.Tunnels == nil {
+		return err
+	}
+	fmt.Fprintln(w)
+	return printPeers(w, o.Tunnels, time.Now())
 }
 
 // fetch gets a page.

@@ -35,18 +35,11 @@ func main() {
 // edge runs one command line and returns the exit status.
 func edge(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	began := false // the words were right, the command itself has begun
-	root := group("edge", "A reverse proxy with its own WireGuard mesh.",
-		runCommand(), checkCommand(), schemaCommand(), reloadCommand(), statusCommand(), serverCommand(), meshCommand(),
-		demoCommand(), versionCommand())
-	root.Example = "  edge demo                   # the whole system on this machine, to try\n" +
-		"  edge check -c edge.yaml\n" +
-		"  edge run -c edge.yaml"
-	root.SilenceErrors, root.SilenceUsage = true, true
+	root := commands()
 	root.PersistentPreRun = func(*cobra.Command, []string) { began = true }
 	root.SetArgs(args)
 	root.SetOut(stdout)
 	root.SetErr(stderr)
-
 	cmd, err := root.ExecuteContextC(ctx)
 	if err == nil {
 		return exitOK
@@ -56,6 +49,17 @@ func edge(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	}
 	explain(stderr, cmd, err)
 	return exitStatus(err)
+}
+
+// commands are all the words there are.
+func commands() *cobra.Command {
+	root := group("edge", "A reverse proxy with its own WireGuard mesh",
+		demoCommand(), runCommand(), checkCommand(), schemaCommand(), reloadCommand(), statusCommand(), serverCommand(), meshCommand(), versionCommand())
+	root.Example = "  edge demo                   # the whole system on this machine, to try\n" +
+		"  edge check -c edge.yaml\n" +
+		"  edge run -c edge.yaml"
+	root.SilenceErrors, root.SilenceUsage = true, true
+	return root
 }
 
 // group is a command that only holds others.

@@ -11,6 +11,7 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -22,6 +23,9 @@ import (
 // patience is how long a condition may take to come true on a machine that is busy.
 const patience = 20 * time.Second
 
+// quickExit keeps a program built with the race detector from waiting a second before it ends.
+const quickExit = "GORACE=atexit_sleep_ms=10"
+
 func TestMain(m *testing.M) {
 	testscript.Main(m, map[string]func(){"edge": main})
 }
@@ -31,6 +35,8 @@ func TestMain(m *testing.M) {
 //	origin NAME            starts a service on a free port of 127.0.0.1 and puts its address into the variable NAME
 //	expand FILE            replaces $NAME in a file by the variable
 //	until [!] REGEXP ARGS  runs edge with the arguments until its output matches, or no longer does
+//	appears REGEXP FILE    waits until a file has something
+//	signal HUP|TERM        sends a signal to the program in the background
 //	get STATUS PATH        asks the first bind of the edge behind admin.sock, and prints the body
 func TestScripts(t *testing.T) {
 	t.Parallel()
@@ -40,10 +46,12 @@ func TestScripts(t *testing.T) {
 		RequireUniqueNames:  true,
 		Setup: func(env *testscript.Env) error {
 			env.Setenv("EDGE_LOOP", os.Getenv("EDGE_LOOP"))
+			name, value, _ := strings.Cut(quickExit, "=")
+			env.Setenv(name, value)
 			return nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"origin": origin, "expand": expand, "until": until, "get": get,
+			"origin": origin, "expand": expand, "until": until, "appears": appears, "signal": send, "get": get,
 		},
 	})
 }
@@ -79,6 +87,25 @@ func until(ts *testscript.TestScript, neg bool, args []string) {
 	}) {
 		ts.Fatalf("edge %s has not come to match %s (wanted: %t):\n%s", strings.Join(args[1:], " "), args[0], !neg, last)
 	}
+}
+
+func appears(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: appears REGEXP FILE")
+	}
+	wanted, err := regexp.Compile("(?m)" + args[0])
+	ts.Check(err)
+	if !await(func() bool { return wanted.MatchString(ts.ReadFile(args[1])) }) {
+		ts.Fatalf("%s never appeared in %s:\n%s", args[0], args[1], ts.ReadFile(args[1]))
+	}
+}
+
+func send(ts *testscript.TestScript, neg bool, args []string) {
+	signals := map[string]os.Signal{"HUP": syscall.SIGHUP, "TERM": syscall.SIGTERM}
+	if neg || len(args) != 1 || signals[args[0]] == nil || len(ts.BackgroundCmds()) != 1 {
+		ts.Fatalf("usage: signal HUP|TERM, with one program in the background")
+	}
+	ts.Check(ts.BackgroundCmds()[0].Process.Signal(signals[args[0]]))
 }
 
 func get(ts *testscript.TestScript, neg bool, args []string) {

@@ -85,7 +85,7 @@ func printStatus(w io.Writer, r *control.Report, now time.Time) error {
 // printServers writes one line for each server.
 func printServers(w io.Writer, backends []control.Backend, now time.Time) error {
 	t := table(w)
-	fmt.Fprintf(t, "SERVER\tADDRESS\tSTATUS\tSINCE\tWEIGHT\tIN FLIGHT\tQUEUED\tREQUESTS\t5XX\tERRORS\tCHECK\n")
+	fmt.Fprintf(t, "SERVER\tADDRESS\tSTATUS\tSINCE\tWEIGHT\tIN FLIGHT\tIDLE\tREQUESTS\t5XX\tERRORS\tCHECK\n")
 	for _, b := range backends {
 		for _, s := range b.Servers {
 			check := "-"
@@ -96,7 +96,7 @@ func printServers(w io.Writer, backends []control.Backend, now time.Time) error 
 				}
 			}
 			fmt.Fprintf(t, "%s/%s\t%s\t%s\t%s\t%d\t%d\t%d\t%d\t%d\t%d\t%s\n", b.Name, s.Name, s.Address, s.Status, span(now.Sub(s.Since)),
-				s.Weight, s.Inflight, s.Queue, s.Requests, s.Classes.C5xx, s.ErrorsConnect+s.ErrorsResponse, check)
+				s.Weight, s.Inflight, s.ConnsIdle, s.Requests, s.Classes.C5xx, s.ErrorsConnect+s.ErrorsResponse, check)
 		}
 	}
 	if err := t.Flush(); err != nil {

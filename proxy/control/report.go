@@ -136,7 +136,6 @@ type Server struct {
 	Backup  bool `json:"backup"`
 
 	Inflight int `json:"inflight"` // requests and tunnels now
-	Queue    int `json:"queue"`    // requests waiting for this server now
 
 	Requests       uint64  `json:"requests"`
 	Classes        Classes `json:"responses"`
@@ -147,8 +146,8 @@ type Server struct {
 	Redispatches   uint64  `json:"redispatches"` // requests that went to another server after this one failed
 	ErrorsConnect  uint64  `json:"errors_connect"`
 	ErrorsResponse uint64  `json:"errors_response"`
-	BytesIn        uint64  `json:"bytes_in"`  // sent to the server
-	BytesOut       uint64  `json:"bytes_out"` // received from the server
+	BytesIn        uint64  `json:"bytes_in"`  // of the requests, as received from clients
+	BytesOut       uint64  `json:"bytes_out"` // of the answers, as sent to clients
 }
 
 // Check is a server's health check: its last result and its history.

@@ -129,6 +129,9 @@ func (c *Chunks) Decode(b []byte, t *message.Header, a *message.Arena) (n, used 
 			c.Done = true
 			return n, i, nil
 		}
+		if len(t.Fields) >= MaxFields {
+			return n, i, errFields
+		}
 		if err := addField(t, a.Copy(line)); err != nil {
 			return n, i, err
 		}

@@ -28,6 +28,7 @@ const (
 	MaxTarget  = 8 << 10  // bytes of a request target
 	MaxFields  = 128
 	maxMethod  = 32
+	maxOptions = 32      // members of Connection: each is compared with each field
 	maxTrailer = 8 << 10 // bytes of a trailer section
 )
 
@@ -45,6 +46,7 @@ var (
 	errCLTE      = bad("both Content-Length and Transfer-Encoding")
 	errTE10      = bad("Transfer-Encoding in an HTTP/1.0 message")
 	errAliasName = bad("header name that some servers take for a framing field")
+	errOptions   = bad("too many connection options")
 )
 
 // token marks the characters of RFC 9110 section 5.6.2.
@@ -91,6 +93,9 @@ func (s *section) fields(b []byte, h *message.Header) *Error {
 		if len(line) == 0 {
 			s.done = true
 			return nil
+		}
+		if s.pos > MaxHead {
+			return errHead
 		}
 		if len(h.Fields) >= MaxFields {
 			return errFields
@@ -184,12 +189,9 @@ const (
 // folded judges a name with "_" or "." in it: an alias of a framing field is refused, one of a field that this proxy owns or that servers trust
 // as an identity is dropped, all others are kept.
 func folded(name []byte) aliasing {
-	var buf [64]byte
-	if len(name) > len(buf) {
-		return keep
-	}
+	var buf [64]byte // no known name is longer, and of the others the beginning is enough
 	f := buf[:0]
-	for _, c := range name {
+	for _, c := range name[:min(len(name), len(buf))] {
 		switch {
 		case c == '_' || c == '.':
 			c = '-'
@@ -276,11 +278,11 @@ const hop = 1<<message.Connection | 1<<message.KeepAlive | 1<<message.ProxyConne
 	1<<message.Proxy | 1<<message.Expect
 
 // options reads Connection (RFC 9110 section 7.6.1) and removes the fields it names. Host and framing fields are not its to name.
-func options(h *message.Header) (closes, keeps, upgrades bool) {
+func options(h *message.Header) (closes, keeps, upgrades bool, err *Error) {
 	if !h.Has(message.Connection) {
 		return
 	}
-	nominated := false
+	nominated, n := false, 0
 	for i := range h.Fields {
 		if h.Fields[i].ID != message.Connection {
 			continue
@@ -288,6 +290,9 @@ func options(h *message.Header) (closes, keeps, upgrades bool) {
 		for v := h.Fields[i].Value; len(v) > 0; {
 			var tok []byte
 			tok, v = nextToken(v)
+			if n++; n > maxOptions {
+				return closes, keeps, upgrades, errOptions
+			}
 			switch {
 			case len(tok) == 0:
 			case message.EqualFold(tok, "close"):

@@ -11,7 +11,7 @@ var (
 	errSlash  = bad("encoded slash, backslash or NUL in the path")
 	errBack   = bad("backslash in the path")
 	errClimb  = bad("path climbs above its root")
-	errParam  = bad("path parameter on a dot segment")
+	errParam  = bad("path parameter on a dot segment or on an empty one")
 	errUTF8   = bad("overlong UTF-8 in the path")
 )
 
@@ -26,6 +26,7 @@ func CanonicalPath(p []byte, a *message.Arena) (path, match []byte, err *Error) 
 	}
 	out := a.Alloc(len(p))[:0]
 	params := false
+	lead := byte(0) // the escaped byte just before, if an overlong form may begin with it
 	for i := 0; i < len(p); {
 		// p[i] is a slash: one segment follows.
 		for i < len(p) && p[i] == '/' {
@@ -35,6 +36,8 @@ func CanonicalPath(p []byte, a *message.Arena) (path, match []byte, err *Error) 
 		out = append(out, '/')
 		for i < len(p) && p[i] != '/' {
 			c := p[i]
+			before := lead
+			lead = 0
 			switch c {
 			case '\\':
 				return nil, nil, errBack
@@ -52,8 +55,11 @@ func CanonicalPath(p []byte, a *message.Arena) (path, match []byte, err *Error) 
 				switch d := hi<<4 | lo; {
 				case d == '/' || d == '\\' || d == 0:
 					return nil, nil, errSlash
-				case d == 0xc0 || d == 0xc1 || d >= 0xf5:
+				case d == 0xc0 || d == 0xc1 || d >= 0xf5 || before == 0xe0 && d&0xe0 == 0x80 || before == 0xf0 && d&0xf0 == 0x80:
 					return nil, nil, errUTF8
+				case d == 0xe0 || d == 0xf0:
+					lead = d
+					out = append(out, '%', upperHex[hi], upperHex[lo])
 				case unreserved[d]:
 					out = append(out, d)
 				default:
@@ -64,11 +70,12 @@ func CanonicalPath(p []byte, a *message.Arena) (path, match []byte, err *Error) 
 			out = append(out, c)
 			i++
 		}
+		lead = 0
 		seg := out[start+1:]
-		if semi := bytes.IndexByte(seg, ';'); semi >= 0 && isDots(seg[:semi]) {
+		last := i == len(p)
+		if name, ok := beforeParam(seg); ok && (isDots(name) || len(name) == 0 && !last) {
 			return nil, nil, errParam
 		}
-		last := i == len(p)
 		switch {
 		case len(seg) == 1 && seg[0] == '.':
 			out = out[:start]
@@ -96,6 +103,20 @@ func CanonicalPath(p []byte, a *message.Arena) (path, match []byte, err *Error) 
 }
 
 func isDots(b []byte) bool { return string(b) == "." || string(b) == ".." }
+
+// beforeParam cuts a segment at its first ";". One that is escaped counts for dots as well: a server may decode it before it looks.
+func beforeParam(seg []byte) (name []byte, ok bool) {
+	if len(seg) > 0 && seg[0] == '.' {
+		if i := bytes.Index(seg, []byte("%3B")); i >= 0 && isDots(seg[:i]) {
+			return seg[:i], true
+		}
+	}
+	i := bytes.IndexByte(seg, ';')
+	if i < 0 {
+		return nil, false
+	}
+	return seg[:i], true
+}
 
 // plain says whether nothing in the path needs a second look.
 func plain(p []byte) bool {

@@ -72,7 +72,7 @@ func (p *RequestParser) early(b []byte) *Error {
 			}
 			return nil
 		}
-		if i == 0 && c == '\r' {
+		if c == '\r' && i == 0 && len(b) == 1 {
 			return nil
 		}
 		if !token[c] || i >= maxMethod {
@@ -193,12 +193,12 @@ func finishRequest(r *message.Request, a *message.Arena) *Error {
 			return err
 		}
 	}
-	closes, keeps, upgrades := options(&r.Header)
+	closes, keeps, upgrades, err := options(&r.Header)
 	r.Close = closes || r.Minor == 0 && !keeps
 	if upgrades && r.Minor > 0 && r.Body.Kind == message.NoBody {
 		r.Upgrade = upgrade(&r.Header)
 	}
-	return nil
+	return err
 }
 
 func expect(r *message.Request) *Error {
@@ -270,7 +270,7 @@ func host(r *message.Request, a *message.Arena) *Error {
 	return nil
 }
 
-// Hostname checks "host[:port]" and returns the host in lower case without a trailing dot; brackets of an IPv6 address are kept.
+// Hostname checks "host[:port]", whose labels are not empty, and returns the host in lower case without a trailing dot; brackets of an IPv6 address are kept.
 func Hostname(authority []byte, a *message.Arena) ([]byte, bool) {
 	h := authority
 	if len(h) > 0 && h[0] == '[' {
@@ -294,10 +294,12 @@ func Hostname(authority []byte, a *message.Arena) ([]byte, bool) {
 		}
 		h = h[:i]
 	}
+	prev := byte('.')
 	for _, c := range h {
-		if !('0' <= c && c <= '9' || 'a' <= c|0x20 && c|0x20 <= 'z' || c == '-' || c == '.' || c == '_' || c == '~') {
+		if !('0' <= c && c <= '9' || 'a' <= c|0x20 && c|0x20 <= 'z' || c == '-' || c == '.' || c == '_' || c == '~') || c == '.' && prev == '.' {
 			return nil, false
 		}
+		prev = c
 	}
 	if n := len(h); n > 0 && h[n-1] == '.' {
 		h = h[:n-1]

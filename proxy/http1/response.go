@@ -75,10 +75,7 @@ func finishResponse(r *message.Response, toHead bool) *Error {
 	switch {
 	case toHead || r.Status < 200 || r.Status == 204 || r.Status == 304:
 		// Content-Length may say what there would have been; it is relayed for HEAD and 304 only.
-		if body.Kind == message.Chunked || r.Status < 200 || r.Status == 204 {
-			body.Length = -1
-		}
-		if body.Kind != message.Sized {
+		if body.Kind != message.Sized || r.Status < 200 || r.Status == 204 {
 			body.Length = -1
 		}
 		body.Kind = message.NoBody
@@ -86,7 +83,7 @@ func finishResponse(r *message.Response, toHead bool) *Error {
 		body.Kind = message.UntilClose
 	}
 	r.Body = body
-	closes, keeps, _ := options(&r.Header)
+	closes, keeps, _, err := options(&r.Header)
 	r.Close = closes || r.Minor == 0 && !keeps || body.Kind == message.UntilClose
-	return nil
+	return err
 }

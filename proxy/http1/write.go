@@ -25,7 +25,7 @@ func AppendHeader(dst []byte, h *message.Header) []byte {
 }
 
 // AppendRequest writes a request head for a server, without the empty line at its end, so that the caller can add fields of its own.
-// The target is the canonical path with the query as sent.
+// The target is the canonical path with the query as sent. A request of HTTP/1.0 that came without Host gets one (RFC 9112 section 3.2).
 func AppendRequest(dst []byte, r *message.Request) []byte {
 	dst = append(dst, r.MethodToken...)
 	dst = append(dst, ' ')
@@ -35,6 +35,11 @@ func AppendRequest(dst []byte, r *message.Request) []byte {
 		dst = append(dst, r.Query...)
 	}
 	dst = append(dst, " HTTP/1.1\r\n"...)
+	if !r.Header.Has(message.Host) {
+		dst = append(dst, "Host: "...)
+		dst = append(dst, r.Authority...)
+		dst = append(dst, '\r', '\n')
+	}
 	dst = AppendHeader(dst, &r.Header)
 	switch r.Body.Kind {
 	case message.Sized:

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"net/netip"
 	"os"
-	"runtime"
 	"syscall"
 	"time"
 	"unsafe"
@@ -102,15 +101,12 @@ func (l *Loop) interrupt() {
 	unix.Write(l.poll.wakeup, b[:])
 }
 
-// run is the loop. It owns its thread: system calls that do not wait are made raw, without telling the scheduler, and only an idle loop
-// makes one that waits.
+// run is the loop. System calls that do not wait are made raw, without telling Go's scheduler; see pollOnce for those that do.
 func (l *Loop) run() {
 	if l.poll == nil {
 		l.runTurns()
 		return
 	}
-	runtime.LockOSThread()
-	defer runtime.UnlockOSThread()
 	p := l.poll
 	l.now = nanotime()
 	l.After(time.Second, l.trimEverySecond)

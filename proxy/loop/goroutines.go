@@ -6,7 +6,6 @@ import (
 	"net"
 	"net/netip"
 	"os"
-	"sync"
 	"syscall"
 	"time"
 )
@@ -96,7 +95,7 @@ func (l *Loop) runTurns() {
 	}
 	for _, s := range l.free {
 		l.Counters.Coroutines--
-		close(s.turn)
+		s.end()
 	}
 	l.free = nil
 	l.baton.Unlock()
@@ -136,9 +135,9 @@ type netConn struct {
 
 	h      Handler
 	watch  chan struct{} // closed when the goroutine that watches a resting connection has ended
-	held   [1]byte       // a byte the watch has read
-	nheld  int
-	failed error // what the watch met instead
+	store  [4 << 10]byte // for what is read before somebody asks for it
+	held   []byte        // the part of store that is still to be read
+	failed error         // what the watch met instead
 
 	resting, expired, interrupted, closed bool
 	waiting                               int
@@ -256,10 +255,10 @@ func (c *netConn) Read(p []byte) (int, error) {
 	if c.closed {
 		return 0, ErrClosed
 	}
-	if c.nheld > 0 && len(p) > 0 {
-		c.nheld = 0
-		p[0] = c.held[0]
-		return 1, nil
+	if len(c.held) > 0 {
+		n := copy(p, c.held)
+		c.held = c.held[n:]
+		return n, nil
 	}
 	if err := c.failed; err != nil {
 		if err == io.EOF {
@@ -284,9 +283,9 @@ func (c *netConn) WaitReadable() error {
 	if c.Readable() {
 		return nil
 	}
-	n, err := c.outside(func() (int, error) { return c.n.Read(c.held[:]) })
+	n, err := c.outside(func() (int, error) { return c.n.Read(c.store[:]) })
 	if n > 0 {
-		c.nheld = n
+		c.held = c.store[:n]
 	} else if err == io.EOF {
 		c.failed = err
 	} else {
@@ -371,16 +370,16 @@ func (c *netConn) rest(done chan struct{}) {
 	var n int
 	var err error
 	c.l.baton.Lock()
-	have := c.nheld > 0 || c.failed != nil || c.closed
+	have := len(c.held) > 0 || c.failed != nil || c.closed
 	c.l.baton.Unlock()
 	if !have {
-		n, err = c.n.Read(c.held[:])
+		n, err = c.n.Read(c.store[:])
 	}
 	c.l.baton.Lock()
 	defer c.l.baton.Unlock()
 	close(done)
 	if n > 0 {
-		c.nheld = n
+		c.held = c.store[:n]
 	} else if err != nil {
 		c.failed = plain(err)
 		if barred := c.barred(); barred != nil {
@@ -415,7 +414,7 @@ func (c *netConn) Take() bool {
 		return false
 	}
 	c.setDeadline()
-	return c.nheld == 0 && c.failed == nil && (c.at == 0 || nanotime() < c.at)
+	return len(c.held) == 0 && c.failed == nil && (c.at == 0 || nanotime() < c.at)
 }
 
 func (c *netConn) Interrupt() {
@@ -423,7 +422,7 @@ func (c *netConn) Interrupt() {
 	c.setDeadline()
 }
 
-func (c *netConn) Readable() bool { return c.nheld > 0 || c.failed != nil }
+func (c *netConn) Readable() bool { return len(c.held) > 0 || c.failed != nil }
 
 // Quiet implements Conn; the watch of a resting connection has looked already, so there is nothing more to ask.
 func (c *netConn) Quiet() bool { return !c.closed && !c.Readable() }
@@ -436,7 +435,6 @@ var _ Conn = (*netConn)(nil)
 
 // acceptTurns accepts on a goroutine and deals the connections out to the loops in turn.
 func (ln *Listener) acceptTurns() {
-	ln.gate = sync.NewCond(&ln.mu)
 	for _, l := range ln.group.Loops {
 		l.Post(func() {
 			if l.turns.listeners == nil {

@@ -21,7 +21,7 @@ type Listener struct {
 
 	// Portable implementation: who accepts waits here while paused.
 	mu   sync.Mutex
-	gate *sync.Cond
+	gate sync.Cond
 }
 
 // Refused counts connections closed unserved because no descriptor was left.

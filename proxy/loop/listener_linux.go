@@ -30,6 +30,9 @@ func (a *acceptor) event(uint32) {
 // accept takes up to n connections from the queue; n < 0 takes all.
 func (a *acceptor) accept(n int) {
 	for ; n != 0; n-- {
+		if n > 0 && a.ln.paused.Load() {
+			return
+		}
 		var sa sockaddr
 		sa.len = unix.SizeofSockaddrAny
 		fd, _, e := syscall.RawSyscall6(unix.SYS_ACCEPT4, uintptr(a.ln.fd), uintptr(unsafe.Pointer(&sa.raw)), uintptr(unsafe.Pointer(&sa.len)), unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0, 0)
@@ -100,7 +103,7 @@ func (g *Group) Listen(addr string) (*Listener, error) {
 	}
 	ln := &Listener{group: g, fd: -1, Addr: n.Addr().(*net.TCPAddr).AddrPort()}
 	if g.opt.Goroutines {
-		ln.net = n
+		ln.net, ln.gate.L = n, &ln.mu
 		return ln, nil
 	}
 	defer n.Close()
@@ -148,7 +151,7 @@ func (ln *Listener) Pause() {
 	} else if !ln.paused.Swap(true) {
 		for _, l := range ln.group.Loops {
 			l.Post(func() {
-				if ln.paused.Load() {
+				if ln.paused.Load() && !ln.closed.Load() { // a closed one has left already, and its number may be another's
 					l.poll.remove(ln.fd)
 				}
 			})

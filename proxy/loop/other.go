@@ -32,7 +32,9 @@ func (g *Group) Listen(addr string) (*Listener, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Listener{group: g, net: n, Addr: n.Addr().(*net.TCPAddr).AddrPort()}, nil
+	ln := &Listener{group: g, net: n, Addr: n.Addr().(*net.TCPAddr).AddrPort()}
+	ln.gate.L = &ln.mu
+	return ln, nil
 }
 
 // Accept begins to accept; each connection is handed to f on the loop it belongs to from then on. f must not wait.

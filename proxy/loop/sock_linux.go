@@ -162,7 +162,8 @@ func (c *sock) Quiet() bool {
 	}
 	var b [1]byte
 	_, _, e := syscall.RawSyscall6(unix.SYS_RECVFROM, uintptr(c.fd), uintptr(unsafe.Pointer(&b[0])), 1, unix.MSG_PEEK, 0, 0)
-	return e == unix.EAGAIN
+	c.readable = e != unix.EAGAIN
+	return !c.readable
 }
 
 func (c *sock) RemoteAddr() netip.AddrPort { return c.remote }

@@ -71,6 +71,15 @@ func (s *strand) do() {
 	}
 }
 
+// end lets go of a strand that has no job.
+func (s *strand) end() {
+	if s.stop != nil {
+		s.stop()
+	} else {
+		close(s.turn)
+	}
+}
+
 // resume switches to a strand until it parks or ends. Only the loop's own flow calls it.
 func (l *Loop) resume(s *strand) {
 	if l.poll == nil {
@@ -120,7 +129,7 @@ func (l *Loop) trim() {
 		l.free[n] = nil
 		l.free = l.free[:n]
 		l.Counters.Coroutines--
-		s.stop()
+		s.end()
 	}
 	drop := min(l.lowBuf, len(l.bufs))
 	clear(l.bufs[len(l.bufs)-drop:])

@@ -39,7 +39,7 @@ func edge() *reporter {
 		Frontends: []control.Frontend{{Name: "web", Connections: 1, ConnectionsTotal: 2, Requests: 21, BytesIn: 4, BytesOut: 5, Denied: 6, Errors: 7,
 			Classes: control.Classes{C1xx: 1, C2xx: 2, C3xx: 3, C4xx: 4, C5xx: 5, Other: 6}}},
 		Backends: []control.Backend{{Name: "service-a", Queue: 1, Inflight: 2, Requests: 3, NoServer: 4, BytesIn: 5, BytesOut: 6, Servers: []control.Server{
-			{Name: "vm2", Status: control.StatusUp, Weight: 1, Inflight: 2, Queue: 3, ConnsIdle: 4, Requests: 5, ConnsOpened: 6, ConnsReused: 7, Retries: 8, Redispatches: 9,
+			{Name: "vm2", Status: control.StatusUp, Weight: 1, Inflight: 2, ConnsIdle: 4, Requests: 5, ConnsOpened: 6, ConnsReused: 7, Retries: 8, Redispatches: 9,
 				ErrorsConnect: 10, ErrorsResponse: 11, BytesIn: 12, BytesOut: 13, Classes: control.Classes{C2xx: 5},
 				Check: &control.Check{OK: true, Took: control.Seconds(1500 * time.Microsecond), Failures: 14, Transitions: 15}},
 			{Name: "vm3", Status: control.StatusDown},
@@ -135,7 +135,7 @@ edge_mesh_received_bytes_total{peer="vm4"} 0
 func TestEachFamilyOfAServerReadsItsOwnField(t *testing.T) {
 	t.Parallel()
 	for name, want := range map[string]float64{
-		"edge_server_weight": 1, "edge_server_inflight": 2, "edge_server_current_queue": 3, "edge_server_idle_connections": 4,
+		"edge_server_weight": 1, "edge_server_inflight": 2, "edge_server_idle_connections": 4,
 		"edge_server_requests_sent_total": 5, "edge_server_connections_opened_total": 6, "edge_server_connections_reused_total": 7,
 		"edge_server_retries_total": 8, "edge_server_redispatches_total": 9, "edge_server_connection_errors_total": 10,
 		"edge_server_response_errors_total": 11, "edge_server_bytes_in_total": 12, "edge_server_bytes_out_total": 13,

@@ -19,7 +19,6 @@ type Backend struct {
 
 	mu    sync.Mutex
 	queue []*Waiter
-	gone  bool
 }
 
 // set is the servers and the algorithm of one configuration.
@@ -151,10 +150,12 @@ func (b *Backend) wakeAll() {
 	}
 }
 
-// refresh works out which servers may be picked: those that are up, or the first usable backup when none is. It returns the servers whose
-// status changed.
-func (b *Backend) refresh() (changed []*Server) {
-	set := b.set.Load()
+// refresh looks at the servers again after one of them has changed.
+func (b *Backend) refresh() (changed []*Server) { return b.use(b.set.Load()) }
+
+// use works out which servers may be picked: those that are up, or the first usable backup when none is. Only then is the set put in force, so that
+// nobody meets it empty. It returns the servers whose status changed.
+func (b *Backend) use(set *set) (changed []*Server) {
 	now := time.Now()
 	var primary, backup []balance.Weight
 	limited := false
@@ -179,6 +180,7 @@ func (b *Backend) refresh() (changed []*Server) {
 	set.limited.Store(limited)
 	set.usable.Store(int64(len(primary)))
 	set.picker.Update(primary)
+	b.set.Store(set)
 	b.wakeAll()
 	return changed
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"slices"
 	"sync"
 	"time"
 
@@ -45,6 +46,7 @@ type Registry struct {
 	backends map[string]*Backend
 	servers  map[string]map[string]*Server
 	checks   map[*Server]*check
+	plans    map[*Server]*CheckPlan // how each server is to be checked, while it is not in maintenance
 	nextB    int
 	nextS    int
 	freeS    []int
@@ -59,7 +61,7 @@ type check struct {
 
 // NewRegistry begins with what operators changed in earlier runs.
 func NewRegistry(state *control.State) *Registry {
-	return &Registry{backends: map[string]*Backend{}, servers: map[string]map[string]*Server{}, checks: map[*Server]*check{}, state: state,
+	return &Registry{backends: map[string]*Backend{}, servers: map[string]map[string]*Server{}, checks: map[*Server]*check{}, plans: map[*Server]*CheckPlan{}, state: state,
 		resolve: make(chan struct{}, 1), Changed: func(*Server, View) {}}
 }
 
@@ -97,7 +99,11 @@ func (r *Registry) Stage(plans []Plan) (*Staged, error) {
 			servers = append(servers, s)
 		}
 		st.backends[p.Name] = b
-		st.sets = append(st.sets, newSet(a, servers))
+		live := b.set.Load() // the same servers keep their turns
+		if live == nil || live.algorithm != a.Name || !slices.Equal(live.servers, servers) {
+			live = newSet(a, servers)
+		}
+		st.sets = append(st.sets, live)
 	}
 	return st, nil
 }
@@ -137,15 +143,16 @@ func (st *Staged) Commit() (gone []*Server) {
 				_ = s.apply()
 			}
 			s.mu.Unlock()
-			r.watch(s, p.Check)
+			r.plans[s] = p.Check
+			r.watch(s)
 		}
-		b.set.Store(st.sets[i])
-		changed = append(changed, b.refresh()...)
+		changed = append(changed, b.use(st.sets[i])...)
 	}
 	for _, old := range r.servers {
 		for _, s := range old {
 			if !keep[s] {
-				r.watch(s, nil)
+				delete(r.plans, s)
+				r.watch(s)
 				gone = append(gone, s)
 			}
 		}
@@ -168,8 +175,14 @@ func (r *Registry) Forget(s *Server) {
 	r.mu.Unlock()
 }
 
-// watch starts, changes or ends the checks of a server. r.mu is held.
-func (r *Registry) watch(s *Server, plan *CheckPlan) {
+// watch starts, changes or ends the checks of a server, as its plan and its operator say. r.mu is held.
+func (r *Registry) watch(s *Server) {
+	plan := r.plans[s]
+	s.mu.Lock()
+	if s.operator() == control.Maint {
+		plan = nil
+	}
+	s.mu.Unlock()
 	old := r.checks[s]
 	if old != nil && plan != nil && old.plan.Key == plan.Key && old.plan.Schedule == plan.Schedule {
 		return
@@ -280,7 +293,7 @@ func (r *Registry) resolveAll(ctx context.Context) {
 	r.mu.Unlock()
 	for _, s := range named {
 		old := s.target.Load()
-		host, _, _ := net.SplitHostPort(old.Text)
+		host, port, _ := net.SplitHostPort(old.Text)
 		lctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 		ips, err := net.DefaultResolver.LookupNetIP(lctx, "ip", host)
 		cancel()
@@ -294,7 +307,7 @@ func (r *Registry) resolveAll(ctx context.Context) {
 				break
 			}
 		}
-		t, _ := newTarget(net.JoinHostPort(best.String(), old.Text[len(old.Text)-len(portOf(old.Text)):]))
+		t, _ := newTarget(net.JoinHostPort(best.String(), port))
 		if t != nil && t.Addr != old.Addr {
 			t.Text = old.Text
 			if s.target.CompareAndSwap(old, t) {
@@ -302,11 +315,6 @@ func (r *Registry) resolveAll(ctx context.Context) {
 			}
 		}
 	}
-}
-
-func portOf(hostport string) string {
-	_, port, _ := net.SplitHostPort(hostport)
-	return port
 }
 
 // Backend returns a live backend, nil if there is none of that name.
@@ -353,7 +361,11 @@ func (r *Registry) Change(s *Server, c control.Change, save func(*control.State)
 	before := r.state.Server(s.Backend, s.Name)
 	r.state.Change(s.Backend, s.Name, c)
 	if err := save(r.state); err != nil {
-		r.state.Change(s.Backend, s.Name, before)
+		if before.Empty() {
+			delete(r.state.Servers[s.Backend], s.Name)
+		} else {
+			r.state.Servers[s.Backend][s.Name] = before
+		}
 		r.mu.Unlock()
 		return err
 	}
@@ -361,6 +373,7 @@ func (r *Registry) Change(s *Server, c control.Change, save func(*control.State)
 	s.change = r.state.Server(s.Backend, s.Name)
 	_ = s.apply() // checked above
 	s.mu.Unlock()
+	r.watch(s)
 	var changed []*Server
 	if b := r.backends[s.Backend]; b != nil {
 		changed = b.refresh()

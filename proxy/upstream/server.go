@@ -50,7 +50,6 @@ type Server struct {
 	checker *health.Checker
 	status  control.ServerStatus
 	since   time.Time
-	gone    bool // no configuration names it any more
 }
 
 // Target is where the server is reached.
@@ -59,14 +58,18 @@ func (s *Server) Target() *Target { return s.target.Load() }
 // Maxconn is how many exchanges it takes at a time, 0 = any number.
 func (s *Server) Maxconn() int { return int(s.maxconn.Load()) }
 
-// Take takes a slot, if one is free.
+// Take takes a slot, if one is free. Inflight never counts what has no slot, not even for a moment: one who looked in that moment would wait
+// for a Release that never comes.
 func (s *Server) Take() bool {
-	n := s.Inflight.Add(1)
-	if m := s.maxconn.Load(); m > 0 && n > m {
-		s.Inflight.Add(-1)
-		return false
+	for {
+		n := s.Inflight.Load()
+		if m := s.maxconn.Load(); m > 0 && n >= m {
+			return false
+		}
+		if s.Inflight.CompareAndSwap(n, n+1) {
+			return true
+		}
 	}
-	return true
 }
 
 func (s *Server) full() bool {
@@ -93,6 +96,9 @@ func (s *Server) View() View {
 	v := View{Settings: s.set, Target: s.target.Load(), Operator: s.operator(), Status: s.status, Since: s.since, Changed: !s.change.Empty(),
 		Healthy: s.healthy(), Checker: s.checker}
 	v.Weight, v.Maxconn = s.weight(), int(s.maxconn.Load())
+	if v.Target != nil {
+		v.Address = v.Target.Text
+	}
 	return v
 }
 
