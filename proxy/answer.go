@@ -14,7 +14,9 @@ const maxInterim = 16
 // try sends the request to the server whose slot is held and relays what it answers.
 func (f *forward) try() outcome {
 	x := &f.x
-	if !f.connect() {
+	if err := f.connect(); err == loop.ErrClosed {
+		return f.killed('C')
+	} else if err != nil {
 		return unreachable
 	}
 	at(&f.w.servers, f.srv.ID).requests++
@@ -76,12 +78,20 @@ func (f *forward) unanswered(err error) outcome {
 		return broken
 	case err == loop.ErrClosed && x.End.Who != 0: // the upload ended it, and said why
 		return broken
+	case err == loop.ErrClosed:
+		return f.killed('H')
 	}
 	f.fail(exchange.End{Who: 'S', When: 'H', Cause: "server: " + err.Error()})
 	if x.Reused {
 		return stale
 	}
 	return unanswered
+}
+
+// killed ends an exchange whose connections the loop has closed under it: it stops.
+func (f *forward) killed(when byte) outcome {
+	f.fail(exchange.End{Who: 'K', When: when, Cause: "cut at the end of the drain"})
+	return over
 }
 
 // answer reads the server's response and relays it.

@@ -396,7 +396,7 @@ func (f *forward) release() {
 }
 
 // connect gets a connection to the server: one that waits, or a new one.
-func (f *forward) connect() bool {
+func (f *forward) connect() error {
 	x := &f.x
 	count := at(&f.w.servers, f.srv.ID)
 	if sc := f.w.reuse(f.srv, !x.Req.Method.Idempotent() || !f.bodyHere()); sc != nil {
@@ -404,23 +404,26 @@ func (f *forward) connect() bool {
 		x.Reused = true
 		x.Connect = x.Queued
 		count.reused++
-		return true
+		return nil
 	}
 	x.Reused = false
 	t := f.srv.Target()
 	c, err := f.w.p.dial(f.l, t.Addr, f.l.Now()+int64(f.be.timeouts.Connect))
 	if err != nil {
+		if err == loop.ErrClosed {
+			return err
+		}
 		e := exchange.End{Who: 'S', When: 'C', Cause: "connect to " + t.Text + ": " + err.Error()}
 		if err == loop.ErrTimeout {
 			e.Who = 's'
 		}
 		f.fail(e)
-		return false
+		return err
 	}
 	x.Connect = f.l.Now()
 	count.opened++
 	f.sc = &serverConn{c: c, w: f.w, srv: f.srv, target: t, place: -1}
-	return true
+	return nil
 }
 
 // mustClose says whether the client's connection ends after this exchange.

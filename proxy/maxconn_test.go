@@ -11,6 +11,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/approovia/edge/proxy/control"
 )
@@ -58,13 +59,14 @@ func TestAServerNeverHasMoreExchangesThanItsMaxconn(t *testing.T) {
 
 // gate is a server that holds each request until it is let through, and says which came.
 type gate struct {
+	t       testing.TB
 	addr    string
 	entered chan string
 	pass    chan struct{}
 }
 
 func newGate(t testing.TB) *gate {
-	g := &gate{entered: make(chan string, 100), pass: make(chan struct{})}
+	g := &gate{t: t, entered: make(chan string, 100), pass: make(chan struct{})}
 	done := make(chan struct{})
 	g.addr = origin(t, func(w http.ResponseWriter, r *http.Request) {
 		g.entered <- r.URL.Path
@@ -88,7 +90,7 @@ func TestTheQueueIsServedInOrder(t *testing.T) {
 		w.send(fmt.Sprintf("GET /%d HTTP/1.1\r\nHost: a\r\n\r\n", i))
 		ws = append(ws, w)
 		if i == 0 {
-			if p := <-g.entered; p != "/0" {
+			if p := g.came(); p != "/0" {
 				t.Fatal(p)
 			}
 		} else {
@@ -101,7 +103,7 @@ func TestTheQueueIsServedInOrder(t *testing.T) {
 			t.Fatalf("request %d: status %d", i, r.StatusCode)
 		}
 		if i+1 < n {
-			if p := <-g.entered; p != fmt.Sprintf("/%d", i+1) {
+			if p := g.came(); p != fmt.Sprintf("/%d", i+1) {
 				t.Fatalf("%s came after /%d", p, i)
 			}
 		}
@@ -142,13 +144,25 @@ func TestAClientConnectionBeyondMaxconnWaitsAndIsServed(t *testing.T) {
 	eventually(t, "all have left", func() bool { return e.report().Frontends[0].Connections == 0 })
 }
 
+// came waits for the next request and returns its path.
+func (g *gate) came() string {
+	g.t.Helper()
+	select {
+	case p := <-g.entered:
+		return p
+	case <-time.After(patience):
+		g.t.Fatal("the request does not come")
+		return ""
+	}
+}
+
 // onlyOn has s1 hold a request of the client while s2 is in maintenance.
 func onlyOn(t *testing.T, e *edge, g *gate, w *wire) {
 	t.Helper()
 	maint, ready := control.Maint, control.Ready
 	e.change("app", "s2", control.Change{State: &maint})
 	w.send(plainGet)
-	<-g.entered
+	g.came()
 	e.change("app", "s2", control.Change{State: &ready})
 }
 
@@ -324,12 +338,12 @@ func TestAMaxconnChangedAtRuntimeLetsTheQueueGo(t *testing.T) {
 		w.send(plainGet)
 		ws = append(ws, w)
 	}
-	<-g.entered
+	g.came()
 	eventually(t, "two are queued", func() bool { return e.report().Backends[0].Queue == 2 })
 	three := 3
 	e.change("app", "s1", control.Change{Maxconn: &three})
-	<-g.entered
-	<-g.entered
+	g.came()
+	g.came()
 	for range 3 {
 		g.pass <- struct{}{}
 	}
@@ -344,7 +358,7 @@ func TestTheQueueGoesOnPastThoseWhoseTimeIsUp(t *testing.T) {
 	e := start(t, strings.Replace(site("", "{address: \""+g.addr+"\", maxconn: 1}"), "queue: 5s", "queue: 200ms", 1))
 	first := dialWire(t, e.addr(0))
 	first.send(plainGet)
-	<-g.entered
+	g.came()
 	var wg sync.WaitGroup
 	for range 5 {
 		wg.Go(func() {
@@ -359,7 +373,7 @@ func TestTheQueueGoesOnPastThoseWhoseTimeIsUp(t *testing.T) {
 	eventually(t, "the last is queued alone", func() bool { return e.report().Backends[0].Queue == 1 })
 	g.pass <- struct{}{}
 	first.answer("GET")
-	<-g.entered
+	g.came()
 	g.pass <- struct{}{}
 	if r, _ := last.answer("GET"); r.StatusCode != 200 {
 		t.Errorf("status %d", r.StatusCode)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"reflect"
 	"slices"
 	"time"
 
@@ -142,6 +143,9 @@ func (p *Proxy) commit(st *staged) {
 			}()
 		}
 	}
+	if p.snap != nil && !reflect.DeepEqual(p.snap.cfg.Mesh, snap.cfg.Mesh) {
+		p.registry.Renew() // an address may have come to lie in the mesh, or have left it
+	}
 	p.snap = snap
 	p.loaded = time.Now()
 	p.gen.Add(1)
@@ -167,12 +171,12 @@ func (p *Proxy) accept(b *bind) {
 	b.ln.Accept(func(c loop.Conn) { c.Loop().Local.(*worker).admit(b, c) })
 }
 
-// endIdle ends the resting connections of a bind that has gone; the others end after their exchange.
+// endIdle ends the connections of a bind that has gone which rest between exchanges; the others end after their exchange, or after their first.
 func (p *Proxy) endIdle(b *bind) {
 	for _, w := range p.workers {
 		w.l.Do(func() {
 			for s := range w.sessions {
-				if s.b == b && !s.active {
+				if s.b == b && !s.active && s.n > 0 {
 					s.c.Interrupt()
 				}
 			}

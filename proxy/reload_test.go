@@ -213,7 +213,7 @@ func TestARefusedReloadChangesNothingAndShows(t *testing.T) {
 	defer taken.Close()
 	for _, c := range []struct{ name, text, want string }{
 		{"an unknown key", good + "nonsense: 1\n", `unknown key "nonsense"`},
-		{"an unknown backend", strings.Replace(good, "default_backend: app", "default_backend: ap", 1), `edge.yaml:5:66: `},
+		{"an unknown backend", strings.Replace(good, "default_backend: app", "default_backend: ap", 1), `edge.yaml:6:60: `},
 		{"a condition that does not compile", strings.Replace(good, "web: {", "web: {request: [deny if nobody], ", 1), "nobody"},
 		{"a port in use", strings.Replace(good, "[{address", "[{address: \""+taken.Addr().String()+"\"}, {address", 1), "address already in use"},
 		{"what cannot change", strings.Replace(good, "timeouts", "global: {loops: 3}\ntimeouts", 1), "loops"},
@@ -267,7 +267,7 @@ func TestBindsComeAndGoWhileTheirConnectionsGoOn(t *testing.T) {
 	second := e.addr(1)
 	busy, fresh, tunnel := dialWire(t, second), dialWire(t, second), openSocket(t, second)
 	busy.send(plainGet)
-	<-g.entered
+	g.came()
 	eventually(t, "all three are accepted", func() bool { return e.report().Frontends[0].Connections == 3 })
 	e.reload(text(one))
 	eventually(t, "nobody listens there any more", func() bool {
@@ -279,7 +279,7 @@ func TestBindsComeAndGoWhileTheirConnectionsGoOn(t *testing.T) {
 	})
 	tunnel.echo("still here")
 	fresh.send(plainGet) // its first request comes after the bind has gone
-	<-g.entered
+	g.came()
 	g.pass <- struct{}{}
 	g.pass <- struct{}{}
 	for _, w := range []*wire{busy, fresh} {
@@ -292,45 +292,48 @@ func TestBindsComeAndGoWhileTheirConnectionsGoOn(t *testing.T) {
 	e.reload(text(two)) // and now the other way round
 	c := dialWire(t, e.addr(0))
 	c.send(plainGet)
-	<-g.entered
+	g.came()
 	g.pass <- struct{}{}
 	c.answer("GET")
 	tunnel.echo("still here")
 }
 
-func TestAConnectionThatWaitsInTheQueueOfABindThatGoesIsServed(t *testing.T) {
+func TestConnectionsThatWaitInTheQueueOfABindThatGoesAreServed(t *testing.T) {
 	t.Parallel()
-	text := func(binds string) string {
-		return "frontends:\n  web: {bind: [" + binds + "], default_backend: app}\nbackends:\n  app: {servers: {s: " + named(t, "a") + "}}\n"
+	text := func(binds, server string) string {
+		return "frontends:\n  web: {bind: [" + binds + "], default_backend: app}\nbackends:\n  app: {servers: {s: " + server + "}}\n"
 	}
 	const one, two = `{address: "127.0.0.1:0"}`, `{address: "127.0.0.2:0"}`
-	both, single := text(one+", "+two), text(one)
-	e := start(t, single)
+	server := named(t, "a")
+	e := start(t, text(one+", "+two, server))
+	if e.group.Goroutines() {
+		t.Skip("package net cannot empty a queue before it closes")
+	}
+	addr := e.addr(1)
+	// While no loop looks, connections gather in the queue and the bind leaves the configuration.
+	looking := make(chan struct{})
+	for _, w := range e.workers {
+		w.l.Post(func() { <-looking })
+	}
+	var ws []*wire
 	for range 20 {
-		e.reload(both)
-		addr := e.addr(1)
-		// Clients come without pause. What connects is answered.
-		l := newLoad(t)
-		var refused atomic.Bool
-		for range 4 {
-			l.run(func() error {
-				c, err := net.Dial("tcp", addr)
-				if err != nil {
-					refused.Store(true)
-					time.Sleep(time.Millisecond)
-					return nil
-				}
-				defer c.Close()
-				if err := roundTrip(c, bufio.NewReader(c), closingGet); err != nil {
-					return fmt.Errorf("connected and not answered: %w", err)
-				}
-				return nil
-			})
+		ws = append(ws, dialWire(t, addr))
+	}
+	e.reload(text(one, server))
+	close(looking)
+	eventually(t, "nobody listens there any more", func() bool {
+		c, err := net.Dial("tcp", addr)
+		if err == nil {
+			c.Close()
 		}
-		eventually(t, "clients are at work", func() bool { return l.done.Load() > 50 })
-		e.reload(single)
-		eventually(t, "the bind has gone", refused.Load)
-		l.end()
+		return err != nil
+	})
+	for _, w := range ws {
+		w.send(plainGet)
+		if r, body := w.answer("GET"); r.StatusCode != 200 || body != "a" || !r.Close {
+			t.Fatalf("%d %q, close %v", r.StatusCode, body, r.Close)
+		}
+		w.ended()
 	}
 }
 

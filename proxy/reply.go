@@ -53,8 +53,7 @@ func (f *forward) reply(status int, header []message.Field, body []byte) bool {
 
 // explain answers with a short text that names the status.
 func (f *forward) explain(status int) bool {
-	var buf [64]byte
-	b := strconv.AppendInt(buf[:0], int64(status), 10)
+	b := strconv.AppendInt(f.x.Arena.Alloc(64)[:0], int64(status), 10)
 	b = append(b, ' ')
 	b = append(b, http.StatusText(status)...)
 	return f.reply(status, plainText, append(b, '\n'))

@@ -4,11 +4,6 @@ import (
 	"context"
 	"fmt"
 	"os"
-	"runtime"
-	"runtime/metrics"
-	"strconv"
-	"strings"
-	"syscall"
 	"time"
 
 	"github.com/approovia/edge/proxy/control"
@@ -146,28 +141,6 @@ func check(c *health.Checker) *control.Check {
 	s := c.Status()
 	return &control.Check{Status: s.Last.Status, OK: s.Last.OK, Code: s.Last.Code, Took: control.Seconds(s.Last.Took), At: s.Last.At, Why: s.Last.Why,
 		Failures: s.Failures, Transitions: s.Transitions}
-}
-
-// process reads what the process takes of the machine.
-func process() (out control.Process) {
-	out.Goroutines = runtime.NumGoroutine()
-	heap := []metrics.Sample{{Name: "/memory/classes/heap/objects:bytes"}}
-	metrics.Read(heap)
-	out.HeapBytes = heap[0].Value.Uint64()
-	if b, err := os.ReadFile("/proc/self/statm"); err == nil {
-		if f := strings.Fields(string(b)); len(f) > 1 {
-			pages, _ := strconv.ParseUint(f[1], 10, 64)
-			out.MemoryBytes = pages * uint64(os.Getpagesize())
-		}
-	}
-	if d, err := os.ReadDir("/proc/self/fd"); err == nil {
-		out.OpenFDs = len(d)
-	}
-	var lim syscall.Rlimit
-	if syscall.Getrlimit(syscall.RLIMIT_NOFILE, &lim) == nil {
-		out.MaxFDs = int(min(lim.Cur, 1<<31-1))
-	}
-	return
 }
 
 // ChangeServer implements control.Operator.

@@ -20,9 +20,8 @@ type session struct {
 // admit takes a new connection into service.
 func (w *worker) admit(b *bind, c loop.Conn) {
 	fe := b.frontend.Load()
-	if fe == nil {
-		c.Close()
-		return
+	if fe == nil { // it waited in the queue of a bind that has gone meanwhile
+		fe = b.last
 	}
 	s := &session{w: w, c: c, b: b, fe: fe.live, accepted: w.l.Now()}
 	w.sessions[s] = struct{}{}
@@ -52,6 +51,9 @@ func (s *session) close() {
 func (s *session) Serve(c loop.Conn) {
 	w := s.w
 	s.active = true
+	if c.Readable() {
+		c.Take() // a request that came together with the end of the process is served
+	}
 	f := w.begin(s)
 	done := false
 	defer func() {

@@ -30,8 +30,8 @@ type remote struct{ admin, file string }
 
 func remoteFlags(c *cobra.Command) *remote {
 	r := &remote{}
-	c.PersistentFlags().StringVar(&r.admin, "admin", "", "admin `SOCKET` of the running edge, unix:/path (default: EDGE_ADMIN, or global.admin of the configuration file, or "+defaultAdmin+")")
-	c.PersistentFlags().StringVarP(&r.file, "config", "c", "", "configuration `FILE` whose global.admin is meant (default: edge.yaml, or else /etc/edge/edge.yaml)")
+	c.Flags().StringVar(&r.admin, "admin", "", "admin `SOCKET` of the running edge, unix:/path (default: EDGE_ADMIN, or global.admin of the configuration file, or "+defaultAdmin+")")
+	c.Flags().StringVarP(&r.file, "config", "c", "", "configuration `FILE` whose global.admin is meant (default: edge.yaml, or else /etc/edge/edge.yaml)")
 	return r
 }
 

@@ -285,20 +285,20 @@ func (d *demo) introduce(w io.Writer) {
 	t := table(w)
 	fmt.Fprintf(t, "  edge\t10.0.0.11\t%s\n", web)
 	for _, v := range d.vms {
-		fmt.Fprintf(t, "  %s\t%s\tWireGuard on UDP %s\t%s\n", v.Name, v.Address, v.Endpoint(), strings.Join(v.offers, ", "))
+		fmt.Fprintf(t, "  %s\t%s\tWireGuard on UDP %s\t%s\n", v.Name, v.Address, v.Endpoint(), "service-"+strings.ToLower(strings.Join(v.offers, ", service-")))
 	}
 	_ = t.Flush() // as with the lines around it: nobody is there to be told
-	fmt.Fprintf(w, `
-Try:
-  curl -i %[1]s/service-a         # Hello from A, from vm2 and vm3 in turn (X-Node)
-  curl -i %[1]s/service-b         # Hello from B, from vm3
-  curl -i %[1]s/service-a/admin   # 403: for 10.0.0.0/8 only
-  curl -s http://%[2]s/metrics        # also /healthz, /readyz
-  edge status --admin unix:%[3]s      # also edge server list, edge mesh status
-
-  configuration  %[4]s (change it: it is reloaded at once)
-  access log     %[5]s
-
-Ctrl-C ends it.
-`, web, d.edge.metrics.Addr(), d.edge.admin.Addr(), d.config(), filepath.Join(d.dir, "access.log"))
+	fmt.Fprintf(w, "\nTry:\n")
+	for _, try := range [][2]string{
+		{"curl -i " + web + "/service-a", "Hello from A, from vm2 and vm3 in turn (X-Node)"},
+		{"curl -i " + web + "/service-b", "Hello from B, from vm3"},
+		{"curl -i " + web + "/service-a/admin", "403: for 10.0.0.0/8 only"},
+		{"curl -s http://" + d.edge.metrics.Addr().String() + "/metrics", "and /healthz, /readyz"},
+		{"edge status --admin unix:" + d.edge.admin.Addr().String(), "and edge server list, edge mesh status, edge reload"},
+	} {
+		fmt.Fprintf(t, "  %s\t# %s\n", try[0], try[1])
+	}
+	_ = t.Flush()
+	fmt.Fprintf(w, "\nConfiguration: %s (change it: it is reloaded at once)\nAccess log: %s\n\nCtrl-C ends it.\n",
+		d.config(), filepath.Join(d.dir, "access.log"))
 }

@@ -88,6 +88,13 @@ func TestAChangeIsNoticedHoweverItIsMade(t *testing.T) {
 				must(t, os.Symlink("2", filepath.Join(dir, "next")), os.Rename(filepath.Join(dir, "next"), filepath.Join(dir, "current")))
 			},
 		},
+		"its directory replaced by another of the same name": {
+			func(t *testing.T, dir string) string { return put(t, plainConfig, dir, "etc", "edge.yaml") },
+			func(t *testing.T, dir string) {
+				put(t, plainConfig+change, dir, "new", "edge.yaml")
+				must(t, os.Rename(filepath.Join(dir, "etc"), filepath.Join(dir, "old")), os.Rename(filepath.Join(dir, "new"), filepath.Join(dir, "etc")))
+			},
+		},
 		"the file that a link leads to written": {
 			func(t *testing.T, dir string) string {
 				put(t, plainConfig, dir, "elsewhere", "real.yaml")
@@ -121,12 +128,18 @@ func TestAChangeIsNoticedHoweverItIsMade(t *testing.T) {
 			dir := t.TempDir()
 			file := c.prepare(t, dir)
 			w, changes := watched(t, file)
-			c.change(t, dir)
-			select {
-			case <-changes:
-			case <-time.After(patience):
-				t.Fatalf("not noticed; looking at %+v", w.sight)
+			noticed := func(what string) {
+				t.Helper()
+				select {
+				case <-changes:
+				case <-time.After(patience):
+					t.Fatalf("%s not noticed; looking at %+v", what, w.sight)
+				}
 			}
+			c.change(t, dir)
+			noticed("the change")
+			put(t, plainConfig+"timeouts: {client: 1s}\n", file)
+			noticed("the next one")
 		})
 	}
 }
@@ -143,7 +156,11 @@ func watched(t *testing.T, file string) (*watch, <-chan struct{}) {
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)
-		w.Run(ctx, file, func() { changes <- struct{}{} })
+		w.Run(ctx, file, func() {
+			cfg, _ := configs.Load(file) // as the reload does, which also tells its errors
+			w.Follow(cfg)
+			changes <- struct{}{}
+		})
 	}()
 	t.Cleanup(func() {
 		cancel()

@@ -238,7 +238,7 @@ func (a *api) change(w http.ResponseWriter, r *http.Request, c control.Change, i
 	ctx := context.WithoutCancel(r.Context())
 	backend, server := r.PathValue("backend"), r.PathValue("server")
 	generation, err := a.op.ChangeServer(ctx, backend, server, c, expect)
-	a.audit(r, err, "change", c, "generation", generation)
+	a.audit(r, err, "change", c.String(), "generation", generation)
 	if err != nil {
 		fail(w, err)
 		return

@@ -216,7 +216,14 @@ type client struct {
 
 func dial(t testing.TB, addr string) *client {
 	t.Helper()
-	c, err := net.DialTimeout("tcp", addr, long)
+	return dialFrom(t, "127.0.0.1", addr)
+}
+
+// dialFrom connects from an address of this machine.
+func dialFrom(t testing.TB, from, addr string) *client {
+	t.Helper()
+	d := net.Dialer{Timeout: long, LocalAddr: &net.TCPAddr{IP: net.ParseIP(from)}}
+	c, err := d.Dial("tcp", addr)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -288,3 +295,9 @@ func ask(t testing.TB, addr, request string) answer {
 }
 
 func get(path string) string { return "GET " + path + " HTTP/1.1\r\nHost: example.com\r\n\r\n" }
+
+// deadline is when to give up what begins now.
+func deadline() time.Time { return time.Now().Add(long) }
+
+// soon is a moment from now, for reads that are to find out whether something is there.
+func soon() time.Time { return time.Now().Add(20 * time.Millisecond) }

@@ -15,6 +15,7 @@ import (
 )
 
 // setup is what a test wants of the proxy: one frontend that refuses /admin, one backend. Empty values take the defaults.
+// The default timeouts are longer than any test waits, so that none of them is taken for what is waited for.
 type setup struct {
 	servers  []string // addresses; the first ones are picked first
 	trusted  string   // network whose X-Forwarded-For is believed
@@ -30,7 +31,7 @@ func (s *setup) defaults() {
 	for _, d := range []struct {
 		to    *string
 		value string
-	}{{&s.client, "20s"}, {&s.server, "20s"}, {&s.request, "20s"}, {&s.tunnel, "20s"}, {&s.attempts, "3"}} {
+	}{{&s.client, "60s"}, {&s.server, "60s"}, {&s.request, "60s"}, {&s.tunnel, "60s"}, {&s.attempts, "3"}} {
 		if *d.to == "" {
 			*d.to = d.value
 		}
@@ -50,7 +51,7 @@ func (s setup) edge() string {
 global:
   trusted_proxies: [%s]
   log: {access: %s}
-timeouts: {connect: 2s, client: %s, server: %s, http_request: %s, keep_alive: 20s, queue: 2s, tunnel: %s}
+timeouts: {connect: 2s, client: %s, server: %s, http_request: %s, keep_alive: 60s, queue: 2s, tunnel: %s}
 frontends:
   web:
     bind: [{address: "127.0.0.1:0"}]
@@ -76,7 +77,7 @@ defaults
   timeout client %s
   timeout server %s
   timeout http-request %s
-  timeout http-keep-alive 20s
+  timeout http-keep-alive 60s
   timeout queue 2s
   timeout tunnel %s
   retries %s

@@ -91,7 +91,8 @@ func parseRequestHead(b []byte) (h head, err error) {
 	if t := part[1]; t != "*" && (t == "" || t[0] != '/' || strings.Contains(t, "#")) || strings.ContainsFunc(part[1], func(r rune) bool { return r <= ' ' || r >= 0x7f }) {
 		return h, fmt.Errorf("request target %q", t)
 	}
-	if len(h.all("Host")) > 1 || part[2] == "HTTP/1.1" && h.get("Host") == "" {
+	// The value may be empty: a client of HTTP/1.0 need not name a host (RFC 9112 section 3.2).
+	if n := len(h.all("Host")); n > 1 || part[2] == "HTTP/1.1" && n == 0 {
 		return h, fmt.Errorf("Host %q", h.all("Host"))
 	}
 	if part[2] == "HTTP/1.0" && h.has("Transfer-Encoding") {

@@ -5,6 +5,7 @@ package control
 
 import (
 	"context"
+	"fmt"
 	"net"
 	"slices"
 	"strconv"
@@ -67,6 +68,24 @@ type Change struct {
 // Empty says whether the change changes nothing.
 func (c Change) Empty() bool {
 	return c.State == nil && c.Weight == nil && c.Address == nil && c.Maxconn == nil
+}
+
+// String lists what is to change: "state=drain weight=10".
+func (c Change) String() string {
+	var parts []string
+	if c.State != nil {
+		parts = append(parts, "state="+string(*c.State))
+	}
+	if c.Weight != nil {
+		parts = append(parts, fmt.Sprintf("weight=%d", *c.Weight))
+	}
+	if c.Address != nil {
+		parts = append(parts, fmt.Sprintf("address=%q", *c.Address))
+	}
+	if c.Maxconn != nil {
+		parts = append(parts, fmt.Sprintf("maxconn=%d", *c.Maxconn))
+	}
+	return strings.Join(parts, " ")
 }
 
 // Validate checks what can be checked without knowing the server. The error wraps ErrInvalid.

@@ -328,6 +328,7 @@ func TestAHeadHasLimits(t *testing.T) {
 		{"one field more", fields(http1.MaxFields + 1), 431},
 		{"a head as large as is allowed", long(http1.MaxHead), 0},
 		{"one byte more", long(http1.MaxHead + 1), 431},
+		{"a fault behind the limit", strings.TrimSuffix(long(http1.MaxHead), "\r\n") + "a: b\r\nfault\r\n\r\n", 431},
 		{"no end", strings.TrimSuffix(long(http1.MaxHead+4), "\r\n\r\n"), 431},
 		{"many small lines without an end", line + strings.Repeat("a_b: c\r\n", http1.MaxHead/8), 431},
 		{"a target without an end", "GET /" + strings.Repeat("a", http1.MaxTarget+20), 414},

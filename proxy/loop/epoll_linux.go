@@ -193,6 +193,7 @@ func (l *Loop) stop() {
 	for c := range l.adopted {
 		c.Close()
 	}
+	l.endSignals()
 }
 
 // sockaddr is a raw socket address with its two readings.
@@ -236,6 +237,9 @@ func ntohs(p uint16) uint16 {
 func (l *Loop) Dial(addr netip.AddrPort, at int64) (Conn, error) {
 	if l.poll == nil {
 		return l.dialTurn(addr, at)
+	}
+	if l.poll.stopping {
+		return nil, ErrClosed
 	}
 	var sa sockaddr
 	sa.set(addr)

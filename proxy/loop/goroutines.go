@@ -124,6 +124,7 @@ func (l *Loop) stopTurns() {
 	for c := range l.turns.conns {
 		c.Close()
 	}
+	l.endSignals()
 	l.After(2*time.Second, func() {})
 }
 

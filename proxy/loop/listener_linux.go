@@ -178,7 +178,7 @@ func (ln *Listener) Close() {
 		return
 	}
 	var wg sync.WaitGroup
-	for i, l := range ln.group.Loops {
+	for _, l := range ln.group.Loops {
 		wg.Go(func() {
 			l.Do(func() {
 				if ln.fd < len(l.poll.files) {
@@ -186,14 +186,20 @@ func (ln *Listener) Close() {
 						a.close()
 					}
 				}
-				if i == 0 && ln.accepted != nil && !l.poll.stopping {
-					(&acceptor{l, ln}).accept(-1)
-				}
 			})
 		})
 	}
 	wg.Wait()
-	unix.Close(ln.fd)
+	l := ln.group.Loops[0]
+	closed := l.Do(func() {
+		if ln.accepted != nil && !l.poll.stopping {
+			(&acceptor{l, ln}).accept(-1)
+		}
+		unix.Close(ln.fd) // with nothing in between: what came now would be reset
+	})
+	if !closed {
+		unix.Close(ln.fd)
+	}
 }
 
 func closeFD(fd int) { unix.Close(fd) }

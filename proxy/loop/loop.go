@@ -228,6 +228,15 @@ func (s *Signal) expire() {
 	}
 }
 
+// endSignals has whoever waits on a Signal for some time wait no longer: the loop stops.
+func (l *Loop) endSignals() {
+	for _, t := range l.timers.heap {
+		if s, ok := t.e.(*Signal); ok {
+			s.expire()
+		}
+	}
+}
+
 // After runs f on the loop (not in a coroutine: it must not wait) once the duration has passed. The function it returns stops it.
 func (l *Loop) After(d time.Duration, f func()) (stop func()) {
 	t := &afterTimer{f: f}

@@ -28,6 +28,7 @@ type set struct {
 	picker    balance.Picker
 	limited   atomic.Bool // a server has a maxconn: picking must look at the slots
 	usable    atomic.Int64
+	full      func(i int) bool // made once: a pick allocates nothing
 }
 
 // Servers are the servers in the order of the configuration.
@@ -55,8 +56,12 @@ func (b *Backend) Pick(tried []*Server) (s *Server, full bool) {
 		return nil, false
 	}
 	for avoid := tried; ; avoid = nil {
+		skip := set.full
+		if len(avoid) > 0 {
+			skip = func(i int) bool { return set.servers[i].full() || contains(tried, set.servers[i]) }
+		}
 		for range 4 { // a slot may be lost to another loop between the look and the taking
-			i := set.picker.Pick(0, func(i int) bool { return set.servers[i].full() || contains(avoid, set.servers[i]) })
+			i := set.picker.Pick(0, skip)
 			if i < 0 {
 				break
 			}
@@ -187,7 +192,8 @@ func (b *Backend) use(set *set) (changed []*Server) {
 
 // newSet builds the picker of an algorithm over servers.
 func newSet(a balance.Algorithm, servers []*Server) *set {
-	return &set{algorithm: a.Name, servers: servers, picker: a.New(func(i int) int64 { return servers[i].Inflight.Load() })}
+	return &set{algorithm: a.Name, servers: servers, picker: a.New(func(i int) int64 { return servers[i].Inflight.Load() }),
+		full: func(i int) bool { return servers[i].full() }}
 }
 
 // Status is a server's status in words, for messages.

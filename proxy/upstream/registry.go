@@ -317,6 +317,23 @@ func (r *Registry) resolveAll(ctx context.Context) {
 	}
 }
 
+// Renew makes every connection to a server count as one to an earlier address: how servers are reached has changed.
+func (r *Registry) Renew() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, m := range r.servers {
+		for _, s := range m {
+			for {
+				old := s.target.Load()
+				again := *old
+				if s.target.CompareAndSwap(old, &again) {
+					break
+				}
+			}
+		}
+	}
+}
+
 // Backend returns a live backend, nil if there is none of that name.
 func (r *Registry) Backend(name string) *Backend {
 	r.mu.Lock()

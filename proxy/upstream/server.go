@@ -168,6 +168,9 @@ func newTarget(text string) (*Target, error) {
 	if err != nil {
 		return nil, fmt.Errorf("address %q: %w", text, err)
 	}
+	if host == "" {
+		return nil, fmt.Errorf("address %q: no host before the port", text)
+	}
 	n, err := strconv.ParseUint(port, 10, 16)
 	if err != nil || n == 0 {
 		return nil, fmt.Errorf("address %q: port must be 1 to 65535", text)
