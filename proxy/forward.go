@@ -462,21 +462,15 @@ func (f *forward) finish() {
 	}
 	fc := &w.frontends[f.s.fe.id]
 	cl := class(x.Res.Status)
-	fc.classes[cl]++
-	fc.bytesIn += uint64(x.BytesIn)
-	fc.bytesOut += uint64(x.BytesOut)
+	fc.ended(cl, x.BytesIn, x.BytesOut)
 	if f.counted {
 		bc := at(&w.backends, f.be.live.ID)
 		bc.inflight--
-		bc.classes[cl]++
-		bc.bytesIn += uint64(x.BytesIn)
-		bc.bytesOut += uint64(x.BytesOut)
+		bc.ended(cl, x.BytesIn, x.BytesOut)
 	}
 	if f.srv != nil {
 		sc := at(&w.servers, f.srv.ID)
-		sc.classes[cl]++
-		sc.bytesIn += uint64(x.BytesIn)
-		sc.bytesOut += uint64(x.BytesOut)
+		sc.ended(cl, x.BytesIn, x.BytesOut)
 		if f.fe.log != nil {
 			x.SrvConn = int(f.srv.Inflight.Load())
 		}

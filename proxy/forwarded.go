@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"net/netip"
 	"strconv"
+	"unsafe"
 
 	"github.com/approovia/edge/proxy/exchange"
 	"github.com/approovia/edge/proxy/message"
@@ -31,7 +32,13 @@ func believe(x *exchange.Exchange, trusted []netip.Prefix) {
 		}
 		return
 	}
-	joined := x.Arena.Alloc(0)
+	size := 64 // of our own addition
+	for i := range h.Fields {
+		if f := &h.Fields[i]; f.ID == message.XForwardedFor {
+			size += len(f.Value) + 2
+		}
+	}
+	joined := x.Arena.Alloc(size)[:0]
 	for i := range h.Fields {
 		if f := &h.Fields[i]; f.ID == message.XForwardedFor {
 			if len(joined) > 0 {
@@ -92,7 +99,8 @@ var forField = message.NewName("X-Forwarded-For")
 
 // hopAddr reads one member of X-Forwarded-For; some proxies add the port.
 func hopAddr(b []byte) (netip.Addr, bool) {
-	s := string(bytes.TrimSpace(b))
+	b = bytes.TrimSpace(b)
+	s := unsafe.String(unsafe.SliceData(b), len(b)) // netip keeps nothing of it but in errors, which are dropped here
 	if a, err := netip.ParseAddr(s); err == nil {
 		return a.Unmap().WithZone(""), true
 	}

@@ -178,6 +178,7 @@ func TestLeastconnGoesWhereTheFewestAre(t *testing.T) {
 		if _, body := getPath(t, e, "/"); body != "idle" {
 			t.Fatalf("%q", body)
 		}
+		eventually(t, "its slot is free again", func() bool { return e.server("app", "s2").Inflight == 0 })
 	}
 	if n := e.server("app", "s2").Requests - before; n != 10 {
 		t.Errorf("%d of 10", n)

@@ -38,40 +38,13 @@ func (p *Proxy) Report(ctx context.Context) (*control.Report, error) {
 			c := w.l.Counters
 			r.Loops = append(r.Loops, control.Loop{Connections: c.Conns, Exchanges: w.busy, Coroutines: c.Coroutines, Panics: c.Panics, Away: w.l.Away()})
 			for id := range w.frontends {
-				n := get(fcs, id)
-				o := &w.frontends[id]
-				n.connections += o.connections
-				n.connectionsTotal += o.connectionsTotal
-				n.requests += o.requests
-				add(&n.classes, &o.classes)
-				n.bytesIn += o.bytesIn
-				n.bytesOut += o.bytesOut
-				n.denied += o.denied
-				n.errors += o.errors
+				get(fcs, id).add(&w.frontends[id])
 			}
 			for id := range w.backends {
-				n := get(bcs, id)
-				o := &w.backends[id]
-				n.inflight += o.inflight
-				n.requests += o.requests
-				add(&n.classes, &o.classes)
-				n.bytesIn += o.bytesIn
-				n.bytesOut += o.bytesOut
-				n.noServer += o.noServer
+				get(bcs, id).add(&w.backends[id])
 			}
 			for id := range w.servers {
-				n := get(scs, id)
-				o := &w.servers[id]
-				n.requests += o.requests
-				add(&n.classes, &o.classes)
-				n.opened += o.opened
-				n.reused += o.reused
-				n.retries += o.retries
-				n.redispatches += o.redispatches
-				n.errorsConnect += o.errorsConnect
-				n.errorsResponse += o.errorsResponse
-				n.bytesIn += o.bytesIn
-				n.bytesOut += o.bytesOut
+				get(scs, id).add(&w.servers[id])
 			}
 			for id := range w.idle {
 				idle[id] += len(w.idle[id])
@@ -126,12 +99,6 @@ func get[T any](m map[int]*T, id int) *T {
 		m[id] = v
 	}
 	return v
-}
-
-func add(sum, n *[6]uint64) {
-	for i := range n {
-		sum[i] += n[i]
-	}
 }
 
 func check(c *health.Checker) *control.Check {

@@ -26,37 +26,76 @@ type worker struct {
 	servers   []serverCount
 }
 
+// traffic is what is counted of frontends, backends and servers alike.
+type traffic struct {
+	requests uint64
+	classes  [6]uint64 // 1xx to 5xx, then others
+	bytesIn  uint64
+	bytesOut uint64
+}
+
+func (t *traffic) add(o *traffic) {
+	t.requests += o.requests
+	for i := range t.classes {
+		t.classes[i] += o.classes[i]
+	}
+	t.bytesIn += o.bytesIn
+	t.bytesOut += o.bytesOut
+}
+
+// ended counts the end of an exchange.
+func (t *traffic) ended(class int, in, out int64) {
+	t.classes[class]++
+	t.bytesIn += uint64(in)
+	t.bytesOut += uint64(out)
+}
+
 type frontendCount struct {
+	traffic
 	connections      int
 	connectionsTotal uint64
-	requests         uint64
-	classes          [6]uint64 // 1xx to 5xx, then others
-	bytesIn          uint64
-	bytesOut         uint64
 	denied           uint64
 	errors           uint64
 }
 
+func (c *frontendCount) add(o *frontendCount) {
+	c.traffic.add(&o.traffic)
+	c.connections += o.connections
+	c.connectionsTotal += o.connectionsTotal
+	c.denied += o.denied
+	c.errors += o.errors
+}
+
 type backendCount struct {
+	traffic
 	inflight int
-	requests uint64
-	classes  [6]uint64
-	bytesIn  uint64
-	bytesOut uint64
 	noServer uint64
 }
 
+func (c *backendCount) add(o *backendCount) {
+	c.traffic.add(&o.traffic)
+	c.inflight += o.inflight
+	c.noServer += o.noServer
+}
+
 type serverCount struct {
-	requests       uint64
-	classes        [6]uint64
+	traffic
 	opened         uint64
 	reused         uint64
 	retries        uint64
 	redispatches   uint64
 	errorsConnect  uint64
 	errorsResponse uint64
-	bytesIn        uint64
-	bytesOut       uint64
+}
+
+func (c *serverCount) add(o *serverCount) {
+	c.traffic.add(&o.traffic)
+	c.opened += o.opened
+	c.reused += o.reused
+	c.retries += o.retries
+	c.redispatches += o.redispatches
+	c.errorsConnect += o.errorsConnect
+	c.errorsResponse += o.errorsResponse
 }
 
 // class is the place of a status in the counts.

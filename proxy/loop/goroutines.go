@@ -140,8 +140,8 @@ type netConn struct {
 	held   []byte        // the part of store that is still to be read
 	failed error         // what the watch met instead
 
-	resting, expired, interrupted, closed bool
-	waiting                               int
+	resting, interrupted, closed bool
+	waiting                      int
 }
 
 func (l *Loop) newNetConn(n net.Conn) *netConn {
