@@ -135,7 +135,7 @@ func (c *compiler) frontend(f *configs.Frontend) *frontend {
 			rt.cond = conditions([]configs.Text{*r.If})[0]
 		}
 		if r.StripPrefix {
-			rt.strip = len(strings.TrimRight(r.Path, "/"))
+			rt.strip = strings.Count(strings.TrimRight(r.Path, "/"), "/")
 		}
 		fe.routes.add(r.Host, r.Path, rt)
 	}

@@ -216,14 +216,16 @@ func (f *forward) route() bool {
 	return true
 }
 
-// cut takes n bytes off the front of a path and leaves it a path. A path parameter on the segment that ends the prefix goes with it.
+// cut takes n segments off the front of a path, path parameters and all, and leaves it a path.
 func cut(p []byte, n int) []byte {
-	for p = p[n:]; len(p) > 0 && p[0] != '/'; p = p[1:] {
+	for i := 1; i < len(p); i++ {
+		if p[i] == '/' {
+			if n--; n == 0 {
+				return p[i:]
+			}
+		}
 	}
-	if len(p) == 0 {
-		return slash
-	}
-	return p
+	return slash
 }
 
 var slash = []byte("/")
@@ -364,23 +366,17 @@ func (f *forward) acquire() bool {
 		if limit == 0 {
 			limit = now + int64(be.timeouts.Queue)
 		}
-		// Look once more after joining the queue: a slot may have been given back just before.
 		x.BackendQueue = be.live.Waiting()
 		sig := f.l.NewSignal()
-		wait := &upstream.Waiter{Wake: func() { f.l.Post(sig.Set) }}
+		wait := &upstream.Waiter{Wake: func() { f.l.Post(sig.Set) }, Tried: f.tried[:f.nTried]}
 		be.live.Enqueue(wait)
-		if s, _ := be.live.Pick(f.tried[:f.nTried]); s != nil {
-			if !be.live.Leave(wait) {
-				be.live.Pass()
-			}
+		woken := sig.Wait(limit)
+		if s := be.live.Leave(wait); s != nil {
 			f.srv = s
 			x.Queued = f.l.Clock()
 			return true
 		}
-		if !sig.Wait(limit) {
-			if !be.live.Leave(wait) {
-				be.live.Pass()
-			}
+		if !woken {
 			f.fail(exchange.End{Who: 's', When: 'Q', Cause: "no slot became free in the queue's time"})
 			return false
 		}

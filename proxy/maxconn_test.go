@@ -112,8 +112,21 @@ func TestTheQueueIsServedInOrder(t *testing.T) {
 
 func TestAClientConnectionBeyondMaxconnWaitsAndIsServed(t *testing.T) {
 	t.Parallel()
-	text := strings.Replace(site("", named(t, "ok")), "web: {", "web: {maxconn: 4, ", 1)
-	e := start(t, text)
+	for _, whose := range []string{"frontend", "global"} {
+		t.Run(whose, func(t *testing.T) {
+			t.Parallel()
+			text := site("", named(t, "ok"))
+			if whose == "frontend" {
+				beyondMaxconn(t, start(t, strings.Replace(text, "web: {", "web: {maxconn: 4, ", 1)))
+			} else {
+				beyondMaxconn(t, start(t, text, setup{global: "  maxconn: 4\n"}))
+			}
+		})
+	}
+}
+
+// beyondMaxconn has more clients come than the four that are allowed.
+func beyondMaxconn(t *testing.T, e *edge) {
 	var held []*wire
 	for range 4 {
 		w := dialWire(t, e.addr(0))
@@ -142,6 +155,27 @@ func TestAClientConnectionBeyondMaxconnWaitsAndIsServed(t *testing.T) {
 		w.Close()
 	}
 	eventually(t, "all have left", func() bool { return e.report().Frontends[0].Connections == 0 })
+}
+
+func TestAReloadThatLiftsMaxconnLetsTheWaitingIn(t *testing.T) {
+	t.Parallel()
+	text := site("", named(t, "ok"))
+	e := start(t, strings.Replace(text, "web: {", "web: {maxconn: 1, ", 1))
+	first := dialWire(t, e.addr(0))
+	first.send(plainGet)
+	first.answer("GET")
+	var ws []*wire
+	for range 8 {
+		w := dialWire(t, e.addr(0))
+		w.send(plainGet)
+		ws = append(ws, w)
+	}
+	e.reload(text)
+	for _, w := range ws {
+		if r, _ := w.answer("GET"); r.StatusCode != 200 {
+			t.Errorf("status %d", r.StatusCode)
+		}
+	}
 }
 
 // came waits for the next request and returns its path.

@@ -24,7 +24,7 @@ type hosts struct {
 
 type route struct {
 	backend *backend
-	strip   int // bytes to take off the front of the path
+	strip   int // segments to take off the front of the path
 	cond    *acl.Condition
 }
 

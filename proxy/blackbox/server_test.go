@@ -119,7 +119,7 @@ func echo(s *session) {
 			s.say("HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n", len(line))
 			continue
 		}
-		if body != nil && len(body) > 0 {
+		if len(body) > 0 {
 			line += " " + string(body)
 		}
 		if trailer != "" {

@@ -1,6 +1,7 @@
 package upstream
 
 import (
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -55,10 +56,19 @@ func (b *Backend) Pick(tried []*Server) (s *Server, full bool) {
 	if set.usable.Load() == 0 {
 		return nil, false
 	}
+	if b.waiting.Load() > 0 { // who came first is served first
+		return nil, true
+	}
+	s = set.pick(tried)
+	return s, s == nil
+}
+
+// pick takes a slot of a server, nil if none is free.
+func (set *set) pick(tried []*Server) *Server {
 	for avoid := tried; ; avoid = nil {
 		skip := set.full
 		if len(avoid) > 0 {
-			skip = func(i int) bool { return set.servers[i].full() || contains(tried, set.servers[i]) }
+			skip = func(i int) bool { return set.servers[i].full() || slices.Contains(tried, set.servers[i]) }
 		}
 		for range 4 { // a slot may be lost to another loop between the look and the taking
 			i := set.picker.Pick(0, skip)
@@ -66,92 +76,73 @@ func (b *Backend) Pick(tried []*Server) (s *Server, full bool) {
 				break
 			}
 			if set.servers[i].Take() {
-				return set.servers[i], false
+				return set.servers[i]
 			}
 		}
 		if len(avoid) == 0 {
-			return nil, true
+			return nil
 		}
 	}
 }
 
-func contains(list []*Server, s *Server) bool {
-	for _, x := range list {
-		if x == s {
-			return true
-		}
-	}
-	return false
-}
-
-// Release gives a slot back and lets the first in the queue try.
+// Release gives a slot back, to the first in the queue if there is one.
 func (b *Backend) Release(s *Server) {
 	s.Inflight.Add(-1)
-	if b.waiting.Load() > 0 {
-		b.wakeOne()
-	}
+	b.serve()
 }
 
-// Waiter is one request in the queue. Wake is called once, from any goroutine, when it should try again.
+// Waiter is one request in the queue. Wake is called once, from any goroutine, when it need not wait any more: Leave tells what it got.
 type Waiter struct {
-	Wake func()
-	in   bool
+	Wake  func()
+	Tried []*Server // as for Pick
+
+	in     bool
+	server *Server
 }
 
-// Enqueue puts a request at the end of the queue.
+// Enqueue puts a request at the end of the queue. It may be served at once.
 func (b *Backend) Enqueue(w *Waiter) {
 	b.mu.Lock()
 	b.queue = append(b.queue, w)
 	w.in = true
 	b.waiting.Store(int64(len(b.queue)))
 	b.mu.Unlock()
+	b.serve() // a slot may have been given back just before
 }
 
-// Leave takes a request out of the queue. It says false if the request had been woken already: then, if it does not try for a slot, it must call
-// Pass, so that the next one does.
-func (b *Backend) Leave(w *Waiter) bool {
+// Leave ends the wait. It returns the server whose slot the request was given; nil if it waited in vain, or if there is none left to wait for.
+func (b *Backend) Leave(w *Waiter) *Server {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if !w.in {
-		return false
-	}
-	for i, q := range b.queue {
-		if q == w {
-			b.queue = append(b.queue[:i], b.queue[i+1:]...)
-			break
-		}
-	}
-	w.in = false
-	b.waiting.Store(int64(len(b.queue)))
-	return true
-}
-
-// Pass wakes the next in the queue.
-func (b *Backend) Pass() {
-	if b.waiting.Load() > 0 {
-		b.wakeOne()
-	}
-}
-
-func (b *Backend) wakeOne() {
-	b.mu.Lock()
-	var w *Waiter
-	if len(b.queue) > 0 {
-		w = b.queue[0]
-		b.queue = append(b.queue[:0], b.queue[1:]...)
+	if w.in {
+		i := slices.Index(b.queue, w)
+		b.queue = slices.Delete(b.queue, i, i+1)
 		w.in = false
 		b.waiting.Store(int64(len(b.queue)))
 	}
-	b.mu.Unlock()
-	if w != nil {
-		w.Wake()
-	}
+	return w.server
 }
 
-// wakeAll lets the whole queue try again: servers have come or gone.
-func (b *Backend) wakeAll() {
-	for n := b.waiting.Load(); n > 0; n-- {
-		b.wakeOne()
+// serve gives what slots are free to the queue, in its order. A slot goes from hand to hand: no newcomer can take it on the way. With no usable
+// server the queue is let go.
+func (b *Backend) serve() {
+	for b.waiting.Load() > 0 {
+		b.mu.Lock()
+		if len(b.queue) == 0 {
+			b.mu.Unlock()
+			return
+		}
+		w, set := b.queue[0], b.set.Load()
+		w.server = set.pick(w.Tried)
+		if w.server == nil && set.usable.Load() > 0 {
+			b.mu.Unlock()
+			return
+		}
+		b.queue = slices.Delete(b.queue, 0, 1)
+		w.in = false
+		b.waiting.Store(int64(len(b.queue)))
+		b.mu.Unlock()
+		w.Wake()
 	}
 }
 
@@ -186,7 +177,7 @@ func (b *Backend) use(set *set) (changed []*Server) {
 	set.usable.Store(int64(len(primary)))
 	set.picker.Update(primary)
 	b.set.Store(set)
-	b.wakeAll()
+	b.serve()
 	return changed
 }
 

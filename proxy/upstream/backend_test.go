@@ -2,6 +2,7 @@ package upstream_test
 
 import (
 	"runtime"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -146,39 +147,41 @@ func TestTheQueueIsServedInOrder(t *testing.T) {
 	}
 	expect := func(waiting int, order ...int) {
 		t.Helper()
-		if b.Waiting() != waiting || len(woken) != len(order) {
+		if b.Waiting() != waiting || !slices.Equal(woken, order) {
 			t.Fatalf("%d wait, %v were woken; want %d and %v", b.Waiting(), woken, waiting, order)
-		}
-		for i := range order {
-			if woken[i] != order[i] {
-				t.Fatalf("%v were woken, want %v", woken, order)
-			}
 		}
 	}
 	expect(5)
-	if !b.Leave(w[1]) || b.Leave(w[1]) {
-		t.Error("one who has left leaves again")
+	if b.Leave(w[1]) != nil || b.Leave(w[1]) != nil {
+		t.Error("one who left was served")
 	}
 	expect(4)
 	b.Release(s)
 	expect(3, 0)
-	if b.Leave(w[0]) {
-		t.Error("one who was woken has not left in time")
+	if x, full := b.Pick(nil); x != nil || !full {
+		t.Error("a newcomer has taken the slot of one who waited")
 	}
-	b.Pass()
+	if b.Leave(w[0]) != s || s.Inflight.Load() != 1 {
+		t.Error("one who was woken has no slot")
+	}
+	b.Release(s)
 	expect(2, 0, 2)
-	b.Pass()
-	b.Pass()
-	b.Pass()
+	two := 2
+	change(t, r, s, control.Change{Maxconn: &two}) // there is room for one more
+	expect(1, 0, 2, 3)
+	maint := control.Maint
+	change(t, r, s, control.Change{State: &maint}) // there is nothing to wait for
 	expect(0, 0, 2, 3, 4)
-	b.Enqueue(w[3])
-	b.Enqueue(w[1])
-	zero := 0
-	change(t, r, s, control.Change{Weight: &zero}) // all look again when servers change
-	expect(0, 0, 2, 3, 4, 3, 1)
+	if b.Leave(w[4]) != nil || b.Leave(w[3]) != s {
+		t.Error("with no server left, who waited has a slot")
+	}
+	b.Release(s)
+	b.Release(s)
+	b.Enqueue(w[1]) // too late: it is let go at once
+	expect(0, 0, 2, 3, 4, 1)
 }
 
-// Requests take slots as an exchange does: pick, or join the queue, look once more, wait. Meanwhile some give up, and servers may change. No server
+// Requests take slots as an exchange does: pick, or join the queue and wait. Meanwhile some give up, and servers may change. No server
 // may ever have more than its limit, and every request must have its turn.
 func TestNoSlotIsGivenTwiceAndNoWakeUpIsLost(t *testing.T) {
 	t.Parallel()
@@ -294,17 +297,51 @@ func (w *crowd) acquire(patient bool) (s *upstream.Server, ok bool) {
 		wait := &upstream.Waiter{Wake: func() { close(woken) }}
 		w.b.Enqueue(wait)
 		w.queued.Add(1)
-		s, _ = w.b.Pick(nil)
-		if s != nil || !patient {
-			if !w.b.Leave(wait) {
-				w.b.Pass()
+		if patient {
+			select {
+			case <-woken:
+			case <-w.stuck:
 			}
+		}
+		if s := w.b.Leave(wait); s != nil || !patient || w.ended() {
 			return s, true
 		}
-		select {
-		case <-woken:
-		case <-w.stuck:
-			return nil, true
+	}
+}
+
+// Who waits has his turn after those before him, and no newcomer before him.
+func TestNobodyOvertakesTheQueue(t *testing.T) {
+	t.Parallel()
+	r := upstream.NewRegistry(&control.State{})
+	commit(t, r, with(plan("app", "a"), func(_ int, s *upstream.Settings) { s.Maxconn = 1 }))
+	b := r.Backend("app")
+	const others = 8
+	held, _ := b.Pick(nil)
+	for range 100 {
+		woken := make(chan struct{})
+		slow := &upstream.Waiter{Wake: func() { close(woken) }}
+		b.Enqueue(slow)
+		var behind []*upstream.Waiter
+		for range others {
+			if s, _ := b.Pick(nil); s != nil {
+				t.Fatal("overtaken")
+			}
+			w := &upstream.Waiter{Wake: func() {}}
+			b.Enqueue(w)
+			behind = append(behind, w)
+		}
+		b.Release(held)
+		if s, _ := b.Pick(nil); s != nil {
+			t.Fatal("overtaken")
+		}
+		<-woken
+		for _, w := range append([]*upstream.Waiter{slow}, behind...) {
+			if held = b.Leave(w); held != b.Servers()[0] {
+				t.Fatal("one in the queue was left out")
+			}
+			if w != behind[others-1] {
+				b.Release(held)
+			}
 		}
 	}
 }

@@ -291,28 +291,40 @@ func (r *Registry) resolveAll(ctx context.Context) {
 		}
 	}
 	r.mu.Unlock()
+	var wg sync.WaitGroup
+	slots := make(chan struct{}, 16)
 	for _, s := range named {
-		old := s.target.Load()
-		host, port, _ := net.SplitHostPort(old.Text)
-		lctx, cancel := context.WithTimeout(ctx, 5*time.Second)
-		ips, err := net.DefaultResolver.LookupNetIP(lctx, "ip", host)
-		cancel()
-		if err != nil || len(ips) == 0 {
-			continue
+		slots <- struct{}{}
+		wg.Go(func() {
+			r.lookUp(ctx, s)
+			<-slots
+		})
+	}
+	wg.Wait()
+}
+
+// lookUp finds the address of one server's name. Of several it keeps the one in use.
+func (r *Registry) lookUp(ctx context.Context, s *Server) {
+	old := s.target.Load()
+	host, port, _ := net.SplitHostPort(old.Text)
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	ips, err := net.DefaultResolver.LookupNetIP(ctx, "ip", host)
+	if err != nil || len(ips) == 0 {
+		return
+	}
+	best := ips[0].Unmap()
+	for _, ip := range ips {
+		if ip = ip.Unmap(); ip == old.Addr.Addr() {
+			best = ip
+			break
 		}
-		best := ips[0].Unmap()
-		for _, ip := range ips {
-			if ip = ip.Unmap(); ip == old.Addr.Addr() {
-				best = ip
-				break
-			}
-		}
-		t, _ := newTarget(net.JoinHostPort(best.String(), port))
-		if t != nil && t.Addr != old.Addr {
-			t.Text = old.Text
-			if s.target.CompareAndSwap(old, t) {
-				r.refresh(s.Backend)
-			}
+	}
+	t, _ := newTarget(net.JoinHostPort(best.String(), port))
+	if t != nil && t.Addr != old.Addr {
+		t.Text = old.Text
+		if s.target.CompareAndSwap(old, t) {
+			r.refresh(s.Backend)
 		}
 	}
 }
