@@ -152,8 +152,10 @@ func TestTheQueueIsServedInOrder(t *testing.T) {
 		}
 	}
 	expect(5)
-	if b.Leave(w[1]) != nil || b.Leave(w[1]) != nil {
-		t.Error("one who left was served")
+	for range 2 { // leaving twice does no harm
+		if b.Leave(w[1]) != nil {
+			t.Error("one who left was served")
+		}
 	}
 	expect(4)
 	b.Release(s)
