@@ -1,6 +1,8 @@
 package proxy
 
 import (
+	"syscall"
+
 	"github.com/approovia/edge/proxy/exchange"
 	"github.com/approovia/edge/proxy/http1"
 	"github.com/approovia/edge/proxy/loop"
@@ -43,7 +45,10 @@ func (f *forward) try() outcome {
 		x.BytesIn += int64(len(body))
 	}
 	if f.upDone {
-		return f.answer()
+		f.s.c.Guard(f.sc.c)
+		result := f.answer()
+		f.s.c.Guard(nil)
+		return result
 	}
 	// The rest of the body goes up while the answer, which may come early, goes down.
 	var result outcome
@@ -80,6 +85,9 @@ func (f *forward) unanswered(err error) outcome {
 		return broken
 	case err == loop.ErrClosed:
 		return f.killed('H')
+	case err == loop.ErrInterrupted:
+		f.clientGone(syscall.ECONNRESET, 'H')
+		return over
 	}
 	f.fail(exchange.End{Who: 'S', When: 'H', Cause: "server: " + err.Error()})
 	if x.Reused {

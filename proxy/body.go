@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"io"
+	"syscall"
 
 	"github.com/approovia/edge/proxy/exchange"
 	"github.com/approovia/edge/proxy/http1"
@@ -14,6 +15,10 @@ const spliceFrom = 64 << 10
 
 // serverGone notes that the server broke off within its answer.
 func (f *forward) serverGone(err error) {
+	if err == loop.ErrInterrupted { // the client's connection broke, and the server's was interrupted for it
+		f.clientGone(syscall.ECONNRESET, 'D')
+		return
+	}
 	e := exchange.End{Who: 'S', When: 'D', Cause: "the server left within its answer"}
 	switch err {
 	case io.EOF:

@@ -218,6 +218,10 @@ func (p *Proxy) Run(ctx context.Context) error {
 	return logErr
 }
 
+// restGrace is how long connections at rest are left open when they are to end: a request that is on its way meanwhile is answered, and told that
+// the connection closes.
+const restGrace = 250 * time.Millisecond
+
 // drain ends what can be ended without loss, and waits for the rest until its time is up.
 func (p *Proxy) drain() {
 	p.draining.Store(true)
@@ -230,22 +234,21 @@ func (p *Proxy) drain() {
 		wg.Go(b.ln.Close)
 	}
 	wg.Wait()
-	deadline := time.Now().Add(p.opt.Drain)
+	begin := time.Now()
 	for {
 		left := 0
+		rest := time.Since(begin) < min(restGrace, p.opt.Drain/2)
 		for _, w := range p.workers {
 			w.l.Do(func() {
 				for s := range w.sessions {
-					if s.active {
-						left++
-					} else {
-						s.c.Interrupt() // at rest: it ends now
-						left++
+					left++
+					if !s.active && !rest {
+						s.c.Interrupt()
 					}
 				}
 			})
 		}
-		if left == 0 || time.Now().After(deadline) {
+		if left == 0 || time.Since(begin) > p.opt.Drain {
 			if left > 0 {
 				p.log.Warn("cut at the end of the drain time", "connections", left)
 			}

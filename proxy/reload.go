@@ -139,7 +139,7 @@ func (p *Proxy) commit(st *staged) {
 			go func() {
 				b.ln.Close() // what waits in its queue is still served
 				b.frontend.Store(nil)
-				p.endIdle(b)
+				time.AfterFunc(restGrace, func() { p.endIdle(b) })
 			}()
 		}
 	}

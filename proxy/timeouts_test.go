@@ -80,15 +80,15 @@ func TestASlowBodyThatKeepsMovingIsNotCut(t *testing.T) {
 			}
 		}
 	}
-	e := start(t, strings.NewReplacer("client: 5s", "client: 400ms", "server: 5s", "server: 400ms").Replace(site("", rawOrigin(t, func(c net.Conn, in *bufio.Reader) {
+	e := start(t, strings.NewReplacer("client: 5s", "client: 1s", "server: 5s", "server: 1s").Replace(site("", rawOrigin(t, func(c net.Conn, in *bufio.Reader) {
 		skipHead(in)
 		io.CopyN(io.Discard, in, 100)
 		io.WriteString(c, "HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n")
-		slowly(c, 20, "xxxxx")
+		slowly(c, 25, "xxxx")
 	}))))
 	w := dialWire(t, e.addr(0))
 	w.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 100\r\n\r\n")
-	slowly(w, 20, "yyyyy")
+	slowly(w, 25, "yyyy")
 	if r, body := w.answer("POST"); r.StatusCode != 200 || len(body) != 100 {
 		t.Errorf("%d, %d bytes", r.StatusCode, len(body))
 	}
@@ -99,17 +99,17 @@ func TestASlowBodyThatKeepsMovingIsNotCut(t *testing.T) {
 
 func TestATunnelEndsWhenBothSidesHaveBeenSilentForItsTime(t *testing.T) {
 	t.Parallel()
-	e := start(t, strings.Replace(site("", echoSocket(t)), "tunnel: 5s", "tunnel: 300ms", 1))
+	e := start(t, strings.Replace(site("", echoSocket(t)), "tunnel: 5s", "tunnel: 1s", 1))
 	w := openSocket(t, e.addr(0))
 	tick := time.NewTicker(100 * time.Millisecond) // speaking keeps it alive past its time
 	defer tick.Stop()
-	for range 6 {
+	for range 13 {
 		<-tick.C
 		w.echo("hello")
 	}
 	began := time.Now()
 	io.Copy(io.Discard, w.in)
-	if took := time.Since(began); took < 250*time.Millisecond || took > 3*time.Second {
+	if took := time.Since(began); took < 900*time.Millisecond || took > 4*time.Second {
 		t.Errorf("ended after %v", took)
 	}
 	if l := e.lines(1)[0]; l.Status != 101 || l.Termination != "sD" {

@@ -63,7 +63,7 @@ func TestTrailersCannotSayWhatOnlyHeadersMay(t *testing.T) {
 				t.Errorf("the client got %s in the trailer", name)
 			}
 		}
-		got := <-arrived
+		got := await(t, arrived)
 		for _, name := range []string{"Content-Length", "Transfer-Encoding", "Host", "X-Forwarded-For", "Authorization", "Connection"} {
 			if strings.Contains(got, name+":") {
 				t.Errorf("the server got %s in the trailer", name)
@@ -175,7 +175,7 @@ func TestAnEarlyAnswerToALargeUpload(t *testing.T) {
 func TestAnAnswerIsNotHeldBack(t *testing.T) {
 	t.Parallel()
 	for _, framing := range []string{"Transfer-Encoding: chunked\r\n", "Content-Length: 15\r\n", ""} {
-		step := make(chan bool)
+		step := make(chan bool, 3)
 		proxy, _ := proxied(t, func(s *session) {
 			if _, ok := s.request(); !ok {
 				return
@@ -210,7 +210,7 @@ func TestAnAnswerIsNotHeldBack(t *testing.T) {
 // A body that is sent bit by bit reaches the server bit by bit.
 func TestARequestIsNotHeldBack(t *testing.T) {
 	t.Parallel()
-	step := make(chan string)
+	step := make(chan string, 3)
 	proxy, _ := proxied(t, func(s *session) {
 		h, ok := s.request()
 		if !ok {
@@ -227,7 +227,7 @@ func TestARequestIsNotHeldBack(t *testing.T) {
 			}
 			step <- string(p)
 		}
-		s.answer("done")
+		s.say("HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 4\r\n\r\ndone")
 	})
 	for _, chunked := range []bool{false, true} {
 		c := dial(t, proxy)
@@ -243,7 +243,7 @@ func TestARequestIsNotHeldBack(t *testing.T) {
 			} else {
 				c.send(part)
 			}
-			if got := <-step; got != part {
+			if got := await(t, step); got != part {
 				t.Errorf("the server got %q, want %q", got, part)
 			}
 		}

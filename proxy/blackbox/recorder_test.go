@@ -301,3 +301,14 @@ func deadline() time.Time { return time.Now().Add(long) }
 
 // soon is a moment from now, for reads that are to find out whether something is there.
 func soon() time.Time { return time.Now().Add(20 * time.Millisecond) }
+
+// await takes what a server has to tell.
+func await[T any](t testing.TB, from <-chan T) (v T) {
+	t.Helper()
+	select {
+	case v = <-from:
+	case <-time.After(long + long/2): // what the server waits for itself comes first
+		t.Fatal("the server never got that far")
+	}
+	return v
+}

@@ -119,7 +119,7 @@ func TestATunnelCanBeHalfClosed(t *testing.T) {
 		}
 		c.send("but I have more")
 		_ = c.CloseWrite()
-		if got := <-heard; got != "but I have more" {
+		if got := await(t, heard); got != "but I have more" {
 			t.Errorf("the server heard %q", got)
 		}
 	})
@@ -134,7 +134,7 @@ func TestATunnelEndsWhenASideBreaksOff(t *testing.T) {
 	c.switched()
 	_ = c.SetLinger(0)
 	c.Close()
-	<-ended
+	await(t, ended)
 
 	proxy, _ = proxied(t, switches(func(s *session) { _ = s.SetLinger(0) }))
 	c = dial(t, proxy)
@@ -154,7 +154,7 @@ func TestATunnelThatIsSilentTooLongEnds(t *testing.T) {
 	if got := c.end(); got != "" {
 		t.Errorf("got %q", got)
 	}
-	<-ended
+	await(t, ended)
 }
 
 // The client's and the server's timeouts are for requests: a tunnel outlasts them.

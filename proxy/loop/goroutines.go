@@ -423,6 +423,11 @@ func (c *netConn) Interrupt() {
 	c.setDeadline()
 }
 
+// Guard implements Conn: there is nothing to learn it from.
+func (c *netConn) Guard(Conn) {}
+
+func (c *netConn) waiter() *waits { return nil }
+
 func (c *netConn) Readable() bool { return len(c.held) > 0 || c.failed != nil }
 
 // Quiet implements Conn; the watch of a resting connection has looked already, so there is nothing more to ask.

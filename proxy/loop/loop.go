@@ -61,6 +61,9 @@ type Conn interface {
 	Take() bool
 	// Interrupt wakes whoever waits or rests on the connection with ErrInterrupted; later waits get it too until Interrupt is cleared by Take.
 	Interrupt()
+	// Guard has other interrupted should this connection break while nobody waits on it; nil ends that. Where breaking can only be learnt by reading or
+	// writing (the portable implementation), nothing happens.
+	Guard(other Conn)
 	// Readable says whether something (bytes, the end, an error) is known to wait.
 	Readable() bool
 	// Quiet looks into the stream itself, not only at what the loop knows: false if bytes, the end or an error wait.
@@ -68,6 +71,8 @@ type Conn interface {
 	RemoteAddr() netip.AddrPort
 	LocalAddr() netip.AddrPort
 	Loop() *Loop
+
+	waiter() *waits // nil in the portable implementation
 }
 
 // Counters of one loop. They are written by the loop only: read them by Loop.Do.

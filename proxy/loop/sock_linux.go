@@ -29,6 +29,9 @@ func (c *sock) event(bits uint32) {
 	if bits&(unix.EPOLLOUT|unix.EPOLLHUP|unix.EPOLLERR) != 0 {
 		c.writable = true
 	}
+	if bits&(unix.EPOLLHUP|unix.EPOLLERR) != 0 {
+		c.broken()
+	}
 	c.dispatch()
 }
 

@@ -8,6 +8,7 @@ type waits struct {
 	self   Conn
 	h      Handler // resting: who is served next
 	rw, ww *strand // who waits to read, to write
+	guards *waits  // whom to interrupt when this breaks
 
 	readable, writable bool
 	expired            bool
@@ -140,6 +141,24 @@ func (w *waits) WaitReadable() error {
 		return ErrClosed
 	}
 	return nil
+}
+
+// Guard implements Conn.
+func (w *waits) Guard(other Conn) {
+	w.guards = nil
+	if other != nil {
+		w.guards = other.waiter()
+	}
+}
+
+func (w *waits) waiter() *waits { return w }
+
+// broken interrupts whom the connection guards.
+func (w *waits) broken() {
+	if g := w.guards; g != nil {
+		w.guards = nil
+		g.Interrupt()
+	}
 }
 
 // Readable implements Conn.
