@@ -56,9 +56,9 @@ func (f *forward) try() outcome {
 		result = f.answer()
 		if !f.upDone { // whatever is still to come is of no use to anyone
 			f.s.c.Interrupt()
-			if f.sc != nil {
-				f.sc.c.Interrupt()
-			}
+		}
+		if f.uploading && f.sc != nil {
+			f.sc.c.Interrupt()
 		}
 	})
 	f.s.c.Take() // the interruption was the upload's alone
@@ -299,7 +299,7 @@ func (f *forward) send(a, b []byte) bool {
 func (f *forward) settle(clean bool) {
 	sc := f.sc
 	switch {
-	case sc == nil || clean && !f.upDone:
+	case sc == nil || clean && (!f.upDone || f.uploading):
 		return
 	case clean && !f.x.Res.Close && (!sc.c.Readable() || sc.c.Quiet()) && sc.target == sc.srv.Target():
 		f.w.keep(sc)

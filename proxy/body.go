@@ -146,6 +146,11 @@ func frame(buf []byte, n int) []byte {
 
 // upload relays what is still to come of the request's body.
 func (f *forward) upload() {
+	if f.sc == nil { // the answer came, or failed to, before the upload's turn
+		return
+	}
+	f.uploading = true
+	defer func() { f.uploading = false }()
 	if f.x.Req.Body.Kind == message.Chunked {
 		f.upChunked()
 	} else {
@@ -199,6 +204,7 @@ func (f *forward) upSized() {
 		}
 		f.upLeft -= int64(n)
 		f.x.BytesIn += int64(n)
+		f.upDone = f.upLeft == 0
 		if f.sc == nil {
 			return
 		}
@@ -207,7 +213,6 @@ func (f *forward) upSized() {
 			return // the server's answer, or its silence, tells the rest
 		}
 	}
-	f.upDone = true
 }
 
 func (f *forward) upChunked() {
@@ -226,6 +231,12 @@ func (f *forward) upChunked() {
 		}
 		rest := n - used
 		left := append(x.Arena.Alloc(0), buf[chunkHead+used:chunkHead+n]...)
+		if f.chunks.Done {
+			// What came behind the body belongs to the next request.
+			f.n = copy(f.in, left)
+			f.head, f.taken = 0, 0
+			f.upDone = true
+		}
 		if f.sc == nil {
 			return
 		}
@@ -236,13 +247,7 @@ func (f *forward) upChunked() {
 			}
 		}
 		if f.chunks.Done {
-			if _, err := s.Write(http1.AppendLastChunk(buf[:0], &x.Req.Trailer)); err != nil {
-				return
-			}
-			// What came behind the body belongs to the next request.
-			f.n = copy(f.in, left)
-			f.head, f.taken = 0, 0
-			f.upDone = true
+			_, _ = s.Write(http1.AppendLastChunk(buf[:0], &x.Req.Trailer)) // the server's answer, or its silence, tells of a failure
 			return
 		}
 		n = copy(buf[chunkHead:], left[:rest])

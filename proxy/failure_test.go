@@ -26,7 +26,7 @@ type mortal struct {
 }
 
 func newMortal(t testing.TB) *mortal {
-	m := &mortal{t: t, addr: "127.0.0.1:0", open: map[net.Conn]bool{}}
+	m := &mortal{t: t, addr: "127.0.0.3:0", open: map[net.Conn]bool{}}
 	m.live()
 	t.Cleanup(func() { m.kill(); m.wg.Wait() })
 	return m

@@ -23,14 +23,15 @@ type forward struct {
 	fe *frontend
 	be *backend
 
-	in     []byte // the client's bytes: in[:n] received, in[:head] is the head, in[head:taken] body already used
-	n      int
-	head   int
-	taken  int
-	parser http1.RequestParser
-	chunks http1.Chunks // of the request's body
-	upLeft int64        // bytes of a sized request body not yet taken from the client
-	upDone bool         // the request has been read to its end
+	in        []byte // the client's bytes: in[:n] received, in[:head] is the head, in[head:taken] body already used
+	n         int
+	head      int
+	taken     int
+	parser    http1.RequestParser
+	chunks    http1.Chunks // of the request's body
+	upLeft    int64        // bytes of a sized request body not yet taken from the client
+	upDone    bool         // the request has been read to its end
+	uploading bool         // its body is on its way to the server
 
 	srv      *upstream.Server // whose slot we hold
 	sc       *serverConn
@@ -52,7 +53,7 @@ func (f *forward) reset() {
 // fresh forgets what belonged to one exchange; the bytes received stay.
 func (f *forward) fresh() {
 	f.parser, f.chunks = http1.RequestParser{}, http1.Chunks{}
-	f.upLeft, f.upDone = 0, false
+	f.upLeft, f.upDone, f.uploading = 0, false, false
 	f.srv, f.sc, f.nTried = nil, nil, 0
 	f.tried = [4]*upstream.Server{}
 	f.answered, f.tunnel, f.counted, f.cut, f.badBody = false, false, false, false, nil

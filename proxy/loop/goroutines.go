@@ -410,6 +410,9 @@ func (c *netConn) Take() bool {
 		if errors.Is(c.failed, ErrTimeout) {
 			c.failed = nil
 		}
+		if len(c.held) == 0 && c.failed == nil && !c.closed {
+			c.look()
+		}
 	}
 	if c.closed {
 		return false
@@ -429,6 +432,19 @@ func (c *netConn) Guard(Conn) {}
 func (c *netConn) waiter() *waits { return nil }
 
 func (c *netConn) Readable() bool { return len(c.held) > 0 || c.failed != nil }
+
+// look reads what is there already. A read whose deadline has passed does not even look, so this one has a deadline just ahead.
+func (c *netConn) look() {
+	c.n.SetReadDeadline(time.Now().Add(200 * time.Microsecond))
+	s := c.l.release()
+	n, err := c.n.Read(c.store[:])
+	c.l.acquire(s)
+	if n > 0 {
+		c.held = c.store[:n]
+	} else if err = plain(err); err != ErrTimeout {
+		c.failed = err
+	}
+}
 
 // Quiet implements Conn; the watch of a resting connection has looked already, so there is nothing more to ask.
 func (c *netConn) Quiet() bool { return !c.closed && !c.Readable() }
