@@ -112,6 +112,7 @@ type Loop struct {
 	mu     sync.Mutex
 	posted []func()
 	spare  []func()
+	ended  bool // nothing is taken any more
 
 	signalled atomic.Bool  // posted is not empty and the loop knows or will
 	since     atomic.Int64 // when the loop began this round; 0 while it waits
@@ -261,10 +262,13 @@ func (t *afterTimer) expire() { t.f() }
 // start a coroutine by Go. After the loop has stopped, f is dropped.
 func (l *Loop) Post(f func()) {
 	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.ended {
+		return
+	}
 	l.posted = append(l.posted, f)
-	l.mu.Unlock()
 	if l.signalled.CompareAndSwap(false, true) {
-		l.interrupt()
+		l.interrupt() // under the lock: its descriptor must not be closed, and become another's, meanwhile
 	}
 }
 
@@ -352,9 +356,13 @@ func New(opt Options) (*Group, error) {
 
 func (g *Group) closePollers() {
 	for _, l := range g.Loops {
+		l.mu.Lock()
+		l.ended = true
+		l.posted = nil
 		if l.poll != nil {
 			l.poll.close()
 		}
+		l.mu.Unlock()
 	}
 }
 
