@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/netip"
 	"os"
+	"runtime"
 	"syscall"
 	"time"
 	"unsafe"
@@ -101,12 +102,15 @@ func (l *Loop) interrupt() {
 	unix.Write(l.poll.wakeup, b[:])
 }
 
-// run is the loop. System calls that do not wait are made raw, without telling Go's scheduler; see pollOnce for those that do.
+// run is the loop. System calls that do not wait are made raw, without telling Go's scheduler; see pollOnce for those that do. The loop stays on
+// its thread: the scheduler interrupts it every 10 ms, and free to move it would then be taken up by another thread, which shows in the slowest answers.
 func (l *Loop) run() {
 	if l.poll == nil {
 		l.runTurns()
 		return
 	}
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
 	p := l.poll
 	l.now = nanotime()
 	l.After(time.Second, l.trimEverySecond)
