@@ -30,13 +30,16 @@ type Options struct {
 	ReadFile func(path string) ([]byte, error)
 	// Glob finds included files, as filepath.Glob.
 	Glob func(pattern string) ([]string, error)
+	// Also are further checks, by those who understand what is only text here. They see the document even if something in it is wrong: then
+	// what could not be read is missing from it.
+	Also []func(*Config) Errors
 }
 
 // Load reads the file at path and all it includes. An error is always Errors:
 // everything found wrong in all the files, sorted. Beside an error the Config
 // has File, Files, Includes, Digest and Warnings only, so that a reload that was refused
-// still knows which files to watch.
-func Load(path string) (*Config, error) {
+// still knows which files to watch. also are further checks, see Options.
+func Load(path string, also ...func(*Config) Errors) (*Config, error) {
 	abs, err := filepath.Abs(path)
 	if err != nil {
 		abs = path
@@ -45,7 +48,7 @@ func Load(path string) (*Config, error) {
 	if err != nil {
 		return &Config{File: path, Files: []string{abs}}, Errors{unreadable(Pos{path, 1, 1}, err)}
 	}
-	return Parse(path, src, Options{Dir: filepath.Dir(abs), Getenv: os.LookupEnv, ReadFile: os.ReadFile, Glob: filepath.Glob})
+	return Parse(path, src, Options{Dir: filepath.Dir(abs), Getenv: os.LookupEnv, ReadFile: os.ReadFile, Glob: filepath.Glob, Also: also})
 }
 
 func unreadable(at Pos, err error) *Error {
@@ -83,6 +86,9 @@ func Parse(name string, src []byte, opt Options) (*Config, error) {
 	cfg.Digest = d.digest()
 
 	errs := append(d.errs, cfg.Validate()...)
+	for _, check := range opt.Also {
+		errs = append(errs, check(cfg)...)
+	}
 	cfg.places = nil
 	cfg.Warnings = cfg.Warnings.sorted(names)
 	if len(errs) > 0 {

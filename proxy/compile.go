@@ -22,6 +22,19 @@ func Check(cfg *configs.Config) error {
 	return err
 }
 
+// Expressions compiles all conditions and actions of a document, which may be incomplete, and returns what is wrong with them: for configs.Load, so
+// that it is told together with everything else.
+func Expressions(cfg *configs.Config) configs.Errors {
+	c := &compiler{backends: map[string]*backend{}}
+	for _, b := range cfg.Backends {
+		c.backend(b)
+	}
+	for _, f := range cfg.Frontends {
+		c.frontend(f)
+	}
+	return c.errs
+}
+
 // compiler gathers every error on its way.
 type compiler struct {
 	errs     configs.Errors

@@ -36,17 +36,25 @@ func (t *routes) add(host, path string, r *route) {
 	t.depth = max(t.depth, strings.Count(path, "/"))
 	h := t.byPath[path]
 	if h == nil {
-		h = &hosts{exact: map[string][]*route{}, wildcard: map[string][]*route{}}
+		h = &hosts{}
 		t.byPath[path] = h
 	}
 	switch {
 	case host == "":
 		h.any = append(h.any, r)
 	case strings.HasPrefix(host, "*."):
-		h.wildcard[host[1:]] = append(h.wildcard[host[1:]], r)
+		put(&h.wildcard, host[1:], r)
 	default:
-		h.exact[host] = append(h.exact[host], r)
+		put(&h.exact, host, r)
 	}
+}
+
+// put adds a route to a map that most paths do not need.
+func put(m *map[string][]*route, host string, r *route) {
+	if *m == nil {
+		*m = map[string][]*route{}
+	}
+	(*m)[host] = append((*m)[host], r)
 }
 
 // find returns the route of an exchange, nil if there is none.

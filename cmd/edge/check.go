@@ -1,9 +1,7 @@
 package main
 
 import (
-	"cmp"
 	"fmt"
-	"slices"
 
 	"github.com/approovia/edge/configs"
 	"github.com/approovia/edge/proxy"
@@ -51,7 +49,7 @@ func checkCommand() *cobra.Command {
 
 // check finds what can be found without opening a socket.
 func check(file string) (warnings, errs configs.Errors) {
-	cfg, err := configs.Load(file)
+	cfg, err := load(file)
 	if err != nil {
 		return cfg.Warnings, placed(err, file)
 	}
@@ -62,10 +60,17 @@ func check(file string) (warnings, errs configs.Errors) {
 		_, wrong := meshConfig(cfg.Mesh)
 		errs = append(errs, wrong...)
 	}
-	slices.SortStableFunc(errs, func(a, b *configs.Error) int {
-		return cmp.Or(cmp.Compare(a.Pos.File, b.Pos.File), cmp.Compare(a.Pos.Line, b.Pos.Line), cmp.Compare(a.Pos.Col, b.Pos.Col))
-	})
 	return cfg.Warnings, errs
+}
+
+// load reads a configuration with all that is to be told of it at once: what its text is worth and whether its keys can be read.
+func load(file string) (*configs.Config, error) {
+	return configs.Load(file, proxy.Expressions, func(cfg *configs.Config) configs.Errors {
+		if cfg.Mesh == nil {
+			return nil
+		}
+		return unreadableKeys(cfg.Mesh)
+	})
 }
 
 // placed is an error as errors with places; one without a place is put at the beginning of the file.

@@ -48,7 +48,7 @@ type settings struct {
 // newDaemon reads the configuration and opens all that can fail to open. What is wrong with the configuration, ports in use included, is
 // configs.Errors.
 func newDaemon(file string, s settings) (*daemon, error) {
-	cfg, err := configs.Load(file)
+	cfg, err := load(file)
 	if err != nil {
 		return nil, err
 	}
@@ -115,7 +115,7 @@ func (d *daemon) close() {
 
 // load reads the configuration for Reload, which holds mu.
 func (d *daemon) load() (*configs.Config, error) {
-	cfg, err := configs.Load(d.file)
+	cfg, err := load(d.file)
 	d.read = cfg
 	if d.watch != nil {
 		d.watch.Follow(cfg) // with errors as well: correcting them is a change

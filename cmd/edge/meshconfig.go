@@ -18,22 +18,16 @@ func meshConfig(m *configs.Mesh) (mesh.Config, configs.Errors) {
 		errs = append(errs, &configs.Error{Pos: at, Msg: fmt.Sprintf("mesh: %s: %v", what, err), Err: err})
 	}
 	cfg := mesh.Config{Address: m.Address, ListenPort: m.Listen, MTU: m.MTU}
+	errs = append(errs, unreadableKeys(m)...)
 	var err error
-	if cfg.PrivateKey, err = mesh.LoadKey(m.PrivateKeyFile.S); err != nil {
-		if errors.Is(err, fs.ErrNotExist) {
-			err = fmt.Errorf("%w: edge mesh keygen %s makes one", err, m.PrivateKeyFile.S)
-		}
-		fail(m.PrivateKeyFile.Pos, "private_key_file", err)
-	}
+	cfg.PrivateKey, _ = mesh.LoadKey(m.PrivateKeyFile.S)
 	for _, p := range m.Peers {
 		peer := mesh.Peer{Name: p.Name, Endpoint: p.Endpoint, AllowedIPs: p.AllowedIPs, Keepalive: p.Keepalive}
 		if peer.PublicKey, err = mesh.ParseKey(p.PublicKey); err != nil {
 			fail(p.Pos, fmt.Sprintf("peer %q: public_key", p.Name), err)
 		}
 		if p.PresharedKeyFile.S != "" {
-			if peer.PresharedKey, err = mesh.LoadKey(p.PresharedKeyFile.S); err != nil {
-				fail(p.PresharedKeyFile.Pos, fmt.Sprintf("peer %q: preshared_key_file", p.Name), err)
-			}
+			peer.PresharedKey, _ = mesh.LoadKey(p.PresharedKeyFile.S)
 		}
 		cfg.Peers = append(cfg.Peers, peer)
 	}
@@ -46,4 +40,25 @@ func meshConfig(m *configs.Mesh) (mesh.Config, configs.Errors) {
 		}
 	}
 	return cfg, errs
+}
+
+// unreadableKeys tells which of the key files that a mesh section names cannot be read.
+func unreadableKeys(m *configs.Mesh) (errs configs.Errors) {
+	read := func(file configs.Text, what string) {
+		if file.S == "" {
+			return // none is wanted, or its absence has been told
+		}
+		_, err := mesh.LoadKey(file.S)
+		if errors.Is(err, fs.ErrNotExist) && file == m.PrivateKeyFile {
+			err = fmt.Errorf("%w: edge mesh keygen %s makes one", err, file.S)
+		}
+		if err != nil {
+			errs = append(errs, &configs.Error{Pos: file.Pos, Msg: fmt.Sprintf("mesh: %s: %v", what, err), Err: err})
+		}
+	}
+	read(m.PrivateKeyFile, "private_key_file")
+	for _, p := range m.Peers {
+		read(p.PresharedKeyFile, fmt.Sprintf("peer %q: preshared_key_file", p.Name))
+	}
+	return errs
 }
