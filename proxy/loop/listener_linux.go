@@ -86,7 +86,7 @@ func (a *acceptor) close() { a.l.poll.remove(a.ln.fd) }
 
 // lightest is the loop a new connection goes to: the accepting one, unless another has clearly less to do.
 func (g *Group) lightest(self *Loop) *Loop {
-	best, least := self, int64(self.Counters.Conns)*7/8-8
+	best, least := self, int64(self.Counters.Conns)*15/16-4
 	for _, l := range g.Loops {
 		if n := l.conns.Load(); n < least {
 			best, least = l, n
